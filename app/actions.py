@@ -1,0 +1,179 @@
+"""Everything a user can ask for. A widget posts one of these; the session carries it out.
+
+An action with a `value` field is completed by the widget: `dataclasses.replace(action, value=...)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.capture.camera import Camera
+
+
+@dataclass(frozen=True)
+class Action:
+    """Base of every request."""
+
+
+@dataclass(frozen=True)
+class OpenPath(Action):
+    """Open a capture folder, a scene file or a run folder."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class OpenDemo(Action):
+    """Open the bundled demo capture."""
+
+
+@dataclass(frozen=True)
+class CloseScene(Action):
+    """Stop training and return to the start page."""
+
+
+@dataclass(frozen=True)
+class StartTraining(Action):
+    """Train the open capture from the beginning with the chosen study, preset and settings."""
+
+
+@dataclass(frozen=True)
+class PauseTraining(Action):
+    """Pause after the current step."""
+
+
+@dataclass(frozen=True)
+class ResumeTraining(Action):
+    """Go on."""
+
+
+@dataclass(frozen=True)
+class TogglePause(Action):
+    """Pause or go on, whichever applies."""
+
+
+@dataclass(frozen=True)
+class StepOnce(Action):
+    """Do one training step and stay paused."""
+
+
+@dataclass(frozen=True)
+class StopTraining(Action):
+    """End training now; the scene stays open."""
+
+
+@dataclass(frozen=True)
+class Evaluate(Action):
+    """Measure the held-out pictures now."""
+
+
+@dataclass(frozen=True)
+class ChooseStudy(Action):
+    """Choose the model for the next start of training."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class ChoosePreset(Action):
+    """Choose the preset for the next start of training."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class SetKnob(Action):
+    """Change one setting: at once if it is live, else on restart of training."""
+
+    key: str
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class SetBlend(Action):
+    """Fade between Gaussians (0), both (0.5) and neural background (1)."""
+
+    value: float = 0.5
+
+
+@dataclass(frozen=True)
+class SetChannel(Action):
+    """Choose what the picture shows: rgb, depth or alpha."""
+
+    value: str = "rgb"
+
+
+@dataclass(frozen=True)
+class SetYield(Action):
+    """Choose whether training makes way while the camera moves."""
+
+    value: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class MoveCamera(Action):
+    """Show a view from this camera; `is_moving` while the hand is still on it."""
+
+    view: str
+    camera: Camera
+    is_moving: bool = True
+
+
+@dataclass(frozen=True)
+class ResizeView(Action):
+    """The window that shows a view has another size in pixels."""
+
+    view: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class SnapToPhoto(Action):
+    """Look from where a photograph was taken; `value` counts from 0 over all photographs, by name."""
+
+    view: str
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class ResetView(Action):
+    """Return to the first view of the scene."""
+
+    view: str
+
+
+@dataclass(frozen=True)
+class FrameScene(Action):
+    """Move so that the whole scene, or the picked point, fills the view."""
+
+    view: str
+
+
+@dataclass(frozen=True)
+class CloseView(Action):
+    """A view has gone (its browser tab was closed)."""
+
+    view: str
+
+
+@dataclass(frozen=True)
+class SaveScene(Action):
+    """Write the scene to a .hyrf file."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class ExportScene(Action):
+    """Export the scene; the suffix chooses the format."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class DismissNotice(Action):
+    """Take one notice off the list."""
+
+    value: int = 0

@@ -1,0 +1,39 @@
+"""What a renderer asks of a model, whichever model it is.
+
+A `Snapshot` is detached and read-only: the trainer makes it between two steps, everybody else
+draws, measures and exports from it. The renderer never learns which model it draws.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from core.capture.camera import Camera, Similarity
+from core.radiance.parts import SceneParts
+from core.radiance.splats import Splats
+
+
+class Snapshot(Protocol):
+    """A scene at one moment."""
+
+    step: int
+    num_gaussians: int
+    device: torch.device
+    bounds: np.ndarray  # [2, 3] scene units
+    up: np.ndarray  # [3]
+    to_original: Similarity
+
+    def splats(self, camera: Camera) -> Splats:
+        """Return the Gaussians inside the camera's view, activated, with the colours seen from it."""
+        ...
+
+    def background(self, camera: Camera) -> torch.Tensor | None:
+        """Return the colour behind the Gaussians [H, W, 3], or None when the model has no background."""
+        ...
+
+    def parts(self) -> SceneParts:
+        """Take the scene apart for a file."""
+        ...

@@ -1,0 +1,83 @@
+"""The renderer contract, and the choice between the three that follow it.
+
+cuda       gsplat, where a CUDA device is present and a test frame agrees with the reference
+cpu        compiled numba kernels
+reference  plain torch: slow, obvious, any precision; the twin the others are tested against
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+
+from core.radiance.splats import Splats
+
+Channels = Literal["rgb", "rgb+depth"]
+
+NEAR = 0.01  # scene units; nearer Gaussians are not drawn
+BLUR = 0.3  # pixels^2 added to the screen covariance (Kerbl et al. 2023)
+ALPHA_CUT = 1 / 255  # contributions below are dropped
+ALPHA_MAX = 0.99  # per Gaussian and pixel
+TRANSMITTANCE_STOP = 1e-4  # a pixel is finished below
+
+
+@dataclass(eq=False)
+class RenderStats:
+    """What density control and the inspectors need, C cameras and N Gaussians.
+
+    means2d  [C, N, 2] pixels
+    radii    [C, N]    pixels, 0 where the Gaussian was not drawn
+    absgrad  [C, N, 2] sum over pixels of |dL/d means2d|, filled by the backward pass; None before
+    """
+
+    means2d: torch.Tensor
+    radii: torch.Tensor
+    absgrad: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Pictures kept apart until they are composited, C cameras.
+
+    rgb    [C, H, W, 3] Gaussians over black
+    alpha  [C, H, W, 1] accumulated opacity
+    depth  [C, H, W, 1] expected depth in scene units (0 where alpha is 0); None unless asked for
+    """
+
+    rgb: torch.Tensor
+    alpha: torch.Tensor
+    depth: torch.Tensor | None
+    stats: RenderStats = field(repr=False)
+
+
+class Renderer(Protocol):
+    """Draws splats; differentiable in means, quats, scales, opacities and colors."""
+
+    name: str
+
+    def probe(self) -> str | None:
+        """Return why this backend cannot be used here, or None."""
+        ...
+
+    def rasterize(
+        self,
+        splats: Splats,
+        viewmats: torch.Tensor,
+        Ks: torch.Tensor,
+        width: int,
+        height: int,
+        channels: Channels = "rgb",
+        antialiased: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Layers | None:
+        """Draw [C, H, W] pictures; with `cancelled` (no gradients then) return None as soon as it answers True."""
+        ...
+
+    def contributors(
+        self, splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
+        ...
