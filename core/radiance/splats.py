@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,3 +37,9 @@ class Splats:
         return Splats(
             *(torch.zeros(0, *tail, device=device) for tail in ((3,), (4,), (3,), (), (3,)))
         )
+
+
+def unit_directions(means: torch.Tensor, center: np.ndarray) -> torch.Tensor:
+    """Return unit vectors [V, 3] from a camera centre to each Gaussian."""
+    offset = means - torch.as_tensor(center, dtype=means.dtype, device=means.device)
+    return F.normalize(offset, dim=-1)

@@ -1,0 +1,137 @@
+"""The neural half of a hybrid scene: two hash-grid fields and the space they live in.
+
+    geometry field   u [V, 3]                     -> scale 3, rotation 4, opacity 1   [V, 8]
+    radiance field   u [V, 3], directions [V, 3]  -> colour                           [V, 3]
+
+u is the contracted position in (0, 1)^3. Outputs are offsets before any activation. Positions
+enter detached: they learn from the rasterizer alone. HyRF (Wang et al. 2025), section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from core.base.config import Config
+from core.capture.camera import Camera
+from core.nn.encoding import contract, sh_bands3
+from core.nn.hashgrid import HashGrid, HashGridConfig
+from core.nn.mlp import Mlp
+
+DIRECTION_WIDTH = 9  # spherical harmonics of bands 0 to 2
+
+
+class FieldsConfig(Config):
+    """Sizes of the two fields; the geometry table has half the entries of the radiance table."""
+
+    levels: int = Field(16, ge=1, le=24, description="Resolutions of each hash grid.")
+    features: int = Field(2, ge=1, le=8, description="Feature channels per resolution.")
+    log2_table: int = Field(
+        18, ge=8, le=22, description="Log2 of the radiance grid's entries per resolution."
+    )
+    base_resolution: int = Field(64, ge=2, le=1024, description="Coarsest cells per axis.")
+    max_resolution: int = Field(1024, ge=4, le=8192, description="Finest cells per axis.")
+    hidden: int = Field(64, ge=8, le=128, description="Width of the networks' hidden layers.")
+    layers: int = Field(2, ge=1, le=4, description="Hidden layers of each network.")
+    is_shared: bool = Field(
+        False, description="One grid of the same total size for both fields (ablation)."
+    )
+
+    def grid(self, log2_table: int, levels: int) -> HashGridConfig:
+        """Return the configuration of one grid."""
+        return HashGridConfig(
+            levels=levels,
+            features=self.features,
+            log2_table=log2_table,
+            base_resolution=self.base_resolution,
+            max_resolution=self.max_resolution,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The box inside which nothing is contracted, and the sphere that carries the background."""
+
+    low: np.ndarray  # [3]
+    high: np.ndarray  # [3]
+    center: np.ndarray  # [3] of the sphere
+    radius: float
+
+    def contract(self, points: torch.Tensor) -> torch.Tensor:
+        """Map points [V, 3] of the scene to u [V, 3] in (0, 1); no gradient."""
+        return contract(points.detach(), self.low, self.high)
+
+    def sphere_points(self, origin: np.ndarray, directions: torch.Tensor) -> torch.Tensor:
+        """Intersect rays from one origin [3] with the background sphere, [R, 3]."""
+        offset = torch.as_tensor(
+            origin - self.center, dtype=directions.dtype, device=directions.device
+        )
+        along = directions @ offset  # [R]
+        inside = along**2 - (offset @ offset - self.radius**2)
+        distance = -along + torch.sqrt(inside.clamp(min=0.0))
+        center = torch.as_tensor(self.center, dtype=directions.dtype, device=directions.device)
+        return center + offset + distance[:, None] * directions
+
+
+def space_of(cameras: Iterable[Camera], box: str = "sphere", sphere_scale: float = 100.0) -> Space:
+    """Fit the space to the cameras: `sphere` is mean +- 1.1 radius (the code), `extremes` their bounding box (the paper)."""
+    centers = np.stack([camera.center for camera in cameras])  # [C, 3]
+    middle = centers.mean(0)
+    radius = 1.1 * max(float(np.linalg.norm(centers - middle, axis=1).max()), 1e-3)
+    low, high = middle - radius, middle + radius
+    if box == "extremes":
+        margin = 0.05 * radius  # cameras on one plane would give a box without volume
+        low, high = centers.min(0) - margin, centers.max(0) + margin
+    return Space(low, high, middle, sphere_scale * radius)
+
+
+class HybridFields(torch.nn.Module):
+    """Both fields with their networks; the same instance serves Gaussians and background."""
+
+    def __init__(self, config: FieldsConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        hidden = (config.hidden,) * config.layers
+        if config.is_shared:
+            # 1.5 times the levels at the radiance table's size: as many entries as both grids together
+            grid = config.grid(config.log2_table, config.levels + config.levels // 2)
+            self.geometry_grid = self.radiance_grid = HashGrid(grid, generator)
+        else:
+            self.geometry_grid = HashGrid(
+                config.grid(config.log2_table - 1, config.levels), generator
+            )
+            self.radiance_grid = HashGrid(config.grid(config.log2_table, config.levels), generator)
+        width = self.geometry_grid.config.width
+        self.geometry_network = Mlp((width, *hidden, 8), generator)
+        self.radiance_network = Mlp((width + DIRECTION_WIDTH, *hidden, 3), generator)
+
+    def geometry(self, u: torch.Tensor) -> torch.Tensor:
+        """Return scale, rotation and opacity offsets [V, 8]."""
+        return self.geometry_network(self.geometry_grid(u))
+
+    def radiance(self, u: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """Return colour offsets [V, 3] for unit directions."""
+        features = torch.cat((self.radiance_grid(u), sh_bands3(directions)), dim=-1)
+        return self.radiance_network(features)
+
+    def both(self, u: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return geometry [V, 8] and radiance [V, 3]; a shared grid is queried once."""
+        geometry_features = self.geometry_grid(u)
+        shared = self.geometry_grid is self.radiance_grid
+        radiance_features = geometry_features if shared else self.radiance_grid(u)
+        radiance = torch.cat((radiance_features, sh_bands3(directions)), dim=-1)
+        return self.geometry_network(geometry_features), self.radiance_network(radiance)
+
+    def grids(self) -> dict[str, HashGrid]:
+        """Return the grids by name, one when shared."""
+        if self.config.is_shared:
+            return {"radiance_grid": self.radiance_grid}
+        return {"geometry_grid": self.geometry_grid, "radiance_grid": self.radiance_grid}
+
+    def network_parameters(self) -> list[torch.nn.Parameter]:
+        """Return the weights of both networks."""
+        return [*self.geometry_network.parameters(), *self.radiance_network.parameters()]

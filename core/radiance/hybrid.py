@@ -1,0 +1,274 @@
+"""HyRF's scene: eight explicit numbers per Gaussian, two fields, a background sphere.
+
+    means           [N, 3]  scene units
+    color_logits    [N, 3]
+    scale_logits    [N]     isotropic
+    opacity_logits  [N]
+
+`Decoder` is what training and drawing share; `HybridScene` is a frozen copy for drawing and files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+
+from core.base.config import Config, validated
+from core.capture.camera import Camera
+from core.nn.encoding import sh_bands3
+from core.radiance.fields import FieldsConfig, HybridFields, Space
+from core.radiance.merge import ScaleMerge, merged_opacities, merged_quats, merged_scales
+from core.radiance.model import Surroundings
+from core.radiance.parts import Coding, Part, SceneParts
+from core.radiance.splats import Splats, unit_directions
+from core.radiance.visible import visible_rows
+
+EXPLICIT = ("means", "color_logits", "scale_logits", "opacity_logits")
+SEE_THROUGH = 0.01  # the background is not asked for where less light than this passes
+
+
+class HybridConfig(Config):
+    """What a hybrid scene is made of."""
+
+    fields: FieldsConfig = FieldsConfig()
+    scale_merge: ScaleMerge = Field(
+        ScaleMerge.SUM, description="Merge scales as the paper (sum) or its code (product) does."
+    )
+    has_fields: bool = Field(True, description="Use the neural half at all (off: ablation).")
+    has_explicit_color: bool = Field(
+        True, description="Keep a colour per Gaussian (off: ablation)."
+    )
+    has_background: bool = Field(
+        True, description="Paint what lies behind from the radiance field."
+    )
+    is_background_bounded: bool = Field(
+        True, description="Put background colours through a sigmoid; the official code does not."
+    )
+    background_stride: int = Field(
+        1, ge=1, le=16, description="Ask the background at every n-th pixel and interpolate."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """Explicit logits and fields to activated Gaussians and background, for one configuration and space."""
+
+    config: HybridConfig
+    fields: HybridFields
+    space: Space
+
+    def offsets(self, means: torch.Tensor) -> torch.Tensor:
+        """Return geometry offsets [V, 8]; zero without fields."""
+        if not self.config.has_fields:
+            return means.new_zeros(len(means), 8)
+        return self.fields.geometry(self.space.contract(means))
+
+    def splats(self, explicit: dict[str, torch.Tensor], center: np.ndarray) -> Splats:
+        """Activate Gaussians seen from a camera at `center` [3]; differentiable."""
+        means = explicit["means"]
+        directions = unit_directions(means.detach(), center)
+        if self.config.has_fields:
+            offsets, colors = self.fields.both(self.space.contract(means), directions)
+        else:
+            offsets, colors = means.new_zeros(len(means), 8), means.new_zeros(len(means), 3)
+        if self.config.has_explicit_color:
+            colors = colors + explicit["color_logits"]
+        return Splats(
+            means=means,
+            quats=merged_quats(offsets),
+            scales=merged_scales(explicit["scale_logits"], offsets, self.config.scale_merge),
+            opacities=merged_opacities(explicit["opacity_logits"], offsets),
+            colors=torch.sigmoid(colors),
+        )
+
+    def background(self, camera: Camera, alpha: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Return the sphere's colour [H, W, 3]; where `alpha` [H, W, 1] is opaque it may be left black."""
+        if not (self.config.has_background and self.config.has_fields):
+            return None
+        stride = self.config.background_stride
+        coarse = camera.resized(-(-camera.width // stride), -(-camera.height // stride))
+        table = self.fields.radiance_grid.table
+        rays = torch.as_tensor(
+            coarse.directions().reshape(-1, 3), dtype=table.dtype, device=table.device
+        )
+        seen = None if alpha is None else _seen_through(alpha, coarse.height, coarse.width)
+        if seen is None:
+            colors = self._sphere_colors(camera.center, rays)
+        else:
+            colors = rays.new_zeros(len(rays), 3)
+            colors = colors.index_put((seen,), self._sphere_colors(camera.center, rays[seen]))
+        picture = colors.reshape(coarse.height, coarse.width, 3)
+        if stride == 1:
+            return picture
+        return _enlarged(picture, camera.height, camera.width)
+
+    def _sphere_colors(self, center: np.ndarray, rays: torch.Tensor) -> torch.Tensor:
+        points = self.space.sphere_points(center, rays)
+        colors = self.fields.radiance(self.space.contract(points), rays)
+        return torch.sigmoid(colors) if self.config.is_background_bounded else colors
+
+
+def _seen_through(alpha: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Return the coarse cells [S] near which some pixel lets light through, with a border of one cell."""
+    passing = (1 - alpha.detach())[None, :, :, 0][None]  # [1, 1, H, W]
+    cells = F.adaptive_max_pool2d(passing, (height, width))
+    cells = F.max_pool2d(cells, 3, stride=1, padding=1)
+    return (cells.flatten() > SEE_THROUGH).nonzero().flatten()
+
+
+def _enlarged(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    grown = F.interpolate(
+        picture.permute(2, 0, 1)[None], (height, width), mode="bilinear", align_corners=False
+    )
+    return grown[0].permute(1, 2, 0)
+
+
+class HybridScene:
+    """A frozen hybrid scene; geometry is decoded once, colour once per view."""
+
+    kind = "hyrf"
+
+    def __init__(
+        self,
+        explicit: dict[str, torch.Tensor],
+        decoder: Decoder,
+        surroundings: Surroundings,
+        step: int,
+    ) -> None:
+        self.explicit, self.decoder, self.surroundings = explicit, decoder, surroundings
+        self.step = step
+        self.num_gaussians = len(explicit["means"])
+        self.device = explicit["means"].device
+        self.bounds, self.up = surroundings.bounds, surroundings.up
+        self.to_original = surroundings.to_original
+        self._geometry: Splats | None = None
+        self._partial: torch.Tensor | None = None
+
+    @torch.no_grad()
+    def geometry(self) -> Splats:
+        """Return every Gaussian with its explicit colour logits in place of colours, decoded once."""
+        if self._geometry is None:
+            explicit, config = self.explicit, self.decoder.config
+            offsets = self.decoder.offsets(explicit["means"])
+            self._geometry = Splats(
+                means=explicit["means"],
+                quats=merged_quats(offsets),
+                scales=merged_scales(explicit["scale_logits"], offsets, config.scale_merge),
+                opacities=merged_opacities(explicit["opacity_logits"], offsets),
+                colors=explicit["color_logits"],
+            )
+        return self._geometry
+
+    @torch.no_grad()
+    def splats(self, camera: Camera) -> Splats:
+        """Return the Gaussians that can touch the picture, with the colours seen from the camera."""
+        geometry = self.geometry()
+        rows = visible_rows(geometry.means, camera, geometry.scales.amax(dim=1))
+        return self._colored(rows, camera.center)
+
+    @torch.no_grad()
+    def all_splats(self, center: np.ndarray) -> Splats:
+        """Return every Gaussian with the colours seen from a camera at `center` [3]."""
+        return self._colored(torch.arange(self.num_gaussians, device=self.device), center)
+
+    @torch.no_grad()
+    def background(self, camera: Camera) -> torch.Tensor | None:
+        """Return the colour behind the Gaussians [H, W, 3]."""
+        return self.decoder.background(camera)
+
+    def _colored(self, rows: torch.Tensor, center: np.ndarray) -> Splats:
+        geometry, config, fields = self.geometry(), self.decoder.config, self.decoder.fields
+        means = geometry.means[rows]
+        colors = (
+            geometry.colors[rows] if config.has_explicit_color else means.new_zeros(len(rows), 3)
+        )
+        if config.has_fields:
+            if self._partial is None:
+                features = fields.radiance_grid(self.decoder.space.contract(geometry.means))
+                self._partial = fields.radiance_network.partial(features)
+            bands = sh_bands3(unit_directions(means, center))
+            colors = colors + fields.radiance_network.finish(self._partial[rows], bands)
+        return Splats(
+            means,
+            geometry.quats[rows],
+            geometry.scales[rows],
+            geometry.opacities[rows],
+            torch.sigmoid(colors),
+            ids=rows,
+        )
+
+    def parts(self) -> SceneParts:
+        """Take the scene apart for a file."""
+        decoder, parts = self.decoder, {}
+        for name in EXPLICIT:
+            if name == "color_logits" and not decoder.config.has_explicit_color:
+                continue
+            coding = Coding.POSITION16 if name == "means" else Coding.UNIFORM8
+            values = self.explicit[name].reshape(self.num_gaussians, -1).cpu().numpy()
+            parts[name] = Part(values, "explicit", coding, per_gaussian=True)
+        if decoder.config.has_fields:
+            for name, grid in decoder.fields.grids().items():
+                table = grid.table.detach().cpu().numpy()
+                parts[name] = Part(table, name.replace("_", " "), Coding.TABLE8)
+            for name in ("geometry_network", "radiance_network"):
+                weights = getattr(decoder.fields, name).state_dict()
+                for key, value in weights.items():
+                    parts[f"{name}.{key}"] = Part(value.cpu().numpy(), "networks", Coding.FLOAT16)
+        space = decoder.space
+        settings = {
+            "config": decoder.config.model_dump(mode="json"),
+            "space": {
+                "low": space.low.tolist(),
+                "high": space.high.tolist(),
+                "center": space.center.tolist(),
+                "radius": space.radius,
+            },
+        }
+        around = self.surroundings
+        return SceneParts(
+            self.kind,
+            parts,
+            settings,
+            self.step,
+            around.bounds,
+            around.up,
+            around.to_original,
+            around.summary,
+        )
+
+    @staticmethod
+    def from_parts(scene: SceneParts, device: str = "cpu") -> HybridScene:
+        """Put a scene together again."""
+        config = validated(HybridConfig, scene.settings["config"])
+        fields = HybridFields(config.fields, torch.Generator().manual_seed(0)).to(device)
+        arrays = {
+            name: torch.from_numpy(np.array(part.values)) for name, part in scene.parts.items()
+        }
+        if config.has_fields:
+            for name, grid in fields.grids().items():
+                grid.table.data.copy_(arrays[name].reshape(grid.table.shape))
+            for name in ("geometry_network", "radiance_network"):
+                network = getattr(fields, name)
+                weights = {key: arrays[f"{name}.{key}"].float() for key in network.state_dict()}
+                network.load_state_dict(weights)
+        count = len(arrays["means"])
+        explicit = {"means": arrays["means"].float().to(device)}
+        explicit["color_logits"] = (
+            arrays.get("color_logits", torch.zeros(count, 3)).float().to(device)
+        )
+        for name in ("scale_logits", "opacity_logits"):
+            explicit[name] = arrays[name].float().reshape(count).to(device)
+        box: dict[str, Any] = scene.settings["space"]
+        space = Space(
+            np.asarray(box["low"]),
+            np.asarray(box["high"]),
+            np.asarray(box["center"]),
+            float(box["radius"]),
+        )
+        around = Surroundings(scene.bounds, scene.up, scene.to_original, scene.summary)
+        return HybridScene(explicit, Decoder(config, fields, space), around, scene.step)

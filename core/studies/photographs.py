@@ -1,0 +1,272 @@
+"""What studies that learn Gaussians from photographs share: one training step, from picture to parameter.
+
+    pick a photograph -> cull -> gather -> decode -> rasterize -> composite -> compare -> backward
+    -> density statistics -> optimizers -> density control
+
+A study supplies a `GaussianModel`; this class never learns which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from core.base.config import Config, live
+from core.base.errors import CaptureError
+from core.nn.adam import RowAdam
+from core.nn.ssim import l1_ssim_loss
+from core.radiance.densify import DensityConfig, DensityControl, DensityMethod
+from core.radiance.field import Snapshot
+from core.radiance.init import grown_points
+from core.radiance.model import GaussianModel, Surroundings
+from core.radiance.photo_supply import PhotoSupply
+from core.radiance.splats import Splats
+from core.radiance.visible import visible_rows
+from core.render.backend import Layers, choose
+from core.render.composite import composite
+from core.render.evaluate import matrices, mean_of, measure
+from core.render.view import BOTH
+from core.study import Metrics, Setup, Study
+
+
+class PhotoConfig(Config):
+    """Settings every model of photographs has."""
+
+    steps: int = Field(30_000, ge=1, title="Steps", description="One photograph per step.")
+    density: DensityConfig = DensityConfig()
+    seed_gaussians: int = Field(
+        0,
+        ge=0,
+        description="Thin out or fill up the seed points to this many; 0 keeps them as they are.",
+    )
+    initial_opacity: float = Field(
+        0.1, gt=0, lt=1, description="Opacity every Gaussian starts with."
+    )
+    quarter_until: float = Field(
+        0.0, ge=0, le=1, description="Share of training at a quarter of the resolution."
+    )
+    half_until: float = Field(
+        0.0, ge=0, le=1, description="Share of training until which half is used."
+    )
+    ssim_weight: float = live(0.2, ge=0, le=1, description="Weight of 1 - SSIM beside the L1 loss.")
+    means_rate: float = live(
+        1.6e-4, ge=0, le=0.1, description="Learning rate of positions at the start."
+    )
+    means_rate_end: float = live(
+        1.6e-6, ge=0, le=0.1, description="Learning rate of positions at the end."
+    )
+    opacity_penalty: float = live(
+        0.0, ge=0, le=1, description="Weight of the mean opacity (mcmc: 0.01)."
+    )
+    scale_penalty: float = live(
+        0.0, ge=0, le=1, description="Weight of the mean scale (mcmc: 0.01)."
+    )
+    is_antialiased: bool = Field(
+        False, description="Compensate opacity for the screen blur (Mip-Splatting)."
+    )
+
+
+class PhotoStudy(Study):
+    """Fit a `GaussianModel` to the training photographs of `setup.capture`."""
+
+    config: PhotoConfig
+    model: GaussianModel
+
+    def __init__(self, config: PhotoConfig, setup: Setup) -> None:
+        if setup.capture is None:
+            raise CaptureError("This model learns from photographs: open a capture folder first.")
+        self.config, self.setup, self.capture = config, setup, setup.capture
+        self.device = torch.device(setup.device)
+        self.steps_done = 0
+
+    @property
+    def total_steps(self) -> int:
+        """Steps after which training is finished."""
+        return self.config.steps
+
+    @property
+    def progress(self) -> float:
+        """Share of training done."""
+        return min(1.0, self.steps_done / self.config.steps)
+
+    def build_model(self, points: np.ndarray, colors: np.ndarray) -> GaussianModel:
+        """Return the Gaussians to start from, at points [P, 3] with colours [P, 3] 0..1."""
+        raise TypeError(f"{type(self).__name__} does not say how its Gaussians start")
+
+    def prepare(self) -> None:
+        """Place the first Gaussians, choose the renderer and line up the photographs."""
+        setup, config = self.setup, self.config
+        if not self.capture.train:
+            raise CaptureError(f"{self.capture.name}: no photograph is left to learn from.")
+        prefer = "cuda" if self.device.type == "cuda" else "cpu"
+        self.renderer = choose(prefer, setup.report)
+        rng = np.random.default_rng(setup.seed)
+        points = self.capture.points.astype(np.float64)
+        colors = self.capture.point_colors.astype(np.float64) / 255
+        count = min(config.seed_gaussians or len(points), config.density.cap)
+        points, colors = grown_points(points, colors, count, rng)
+        self.model = self.build_model(points, colors)
+        self.photos = PhotoSupply(self.capture.train, setup.device, setup.seed)
+        self.optimizer = RowAdam(self.model.explicit, dict(self.model.rates(0.0)))
+        generator = torch.Generator(self.device).manual_seed(setup.seed + 1)
+        self.density = DensityControl(config.density, count, self.extent, generator)
+        self._measure_sizes()
+
+    @property
+    def extent(self) -> float:
+        """Radius of the training cameras, 1.1 times (Kerbl et al. 2023), in scene units."""
+        centers = np.stack([photo.camera.center for photo in self.capture.train])
+        return 1.1 * max(float(np.linalg.norm(centers - centers.mean(0), axis=1).max()), 1e-3)
+
+    @property
+    def picture_scale(self) -> float:
+        """Share of the resolution used at this moment (coarse to fine)."""
+        if self.progress < self.config.quarter_until:
+            return 0.25
+        return 0.5 if self.progress < self.config.half_until else 1.0
+
+    def step(self) -> Metrics:
+        """Learn from one photograph."""
+        camera, target = self.photos.next(self.picture_scale)
+        rows = visible_rows(self.model.explicit["means"], camera, self.sizes)  # [V]
+        leaves = {
+            name: values[rows].requires_grad_(True) for name, values in self.model.explicit.items()
+        }
+        splats = self.model.decode(leaves, camera)
+        layers = self._rasterize(splats, camera)
+        background = self.model.background(camera, layers.alpha[0])
+        picture = composite(layers, None if background is None else background[None], BOTH)[0]
+        fidelity = l1_ssim_loss(picture, target, self.config.ssim_weight)
+        loss = fidelity + self._penalty(splats)
+        loss.backward()
+        self._learn(rows, leaves, splats, layers, camera.width, camera.height)
+        self.steps_done += 1
+        self._control_density()
+        error = torch.mean((picture.detach() - target) ** 2)
+        return {
+            "loss": float(loss),
+            "psnr": float(-10 * torch.log10(error.clamp(min=1e-10))),
+            "gaussians": float(len(self.model.explicit["means"])),
+            "visible": float(len(rows)),
+        }
+
+    def _rasterize(self, splats: Splats, camera: Any) -> Layers:
+        viewmats, Ks = matrices(camera, self.device)
+        layers = self.renderer.rasterize(
+            splats,
+            viewmats,
+            Ks,
+            camera.width,
+            camera.height,
+            antialiased=self.config.is_antialiased,
+        )
+        assert layers is not None  # nobody can cancel a training step
+        return layers
+
+    def _penalty(self, splats: Splats) -> torch.Tensor | float:
+        config = self.config
+        penalty: torch.Tensor | float = 0.0
+        if config.opacity_penalty and len(splats):
+            penalty = penalty + config.opacity_penalty * splats.opacities.mean()
+        if config.scale_penalty and len(splats):
+            penalty = penalty + config.scale_penalty * splats.scales.mean()
+        return penalty
+
+    @torch.no_grad()
+    def _learn(
+        self,
+        rows: torch.Tensor,
+        leaves: dict[str, torch.Tensor],
+        splats: Splats,
+        layers: Layers,
+        width: int,
+        height: int,
+    ) -> None:
+        stats = layers.stats
+        if stats.absgrad is not None:
+            self.density.observe(rows, stats.radii[0], stats.absgrad[0], width, height)
+        self.sizes[rows] = splats.scales.detach().amax(dim=1)
+        self.optimizer.rates = dict(self.model.rates(self.progress))
+        gradients = {
+            name: leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+            for name, leaf in leaves.items()
+        }
+        self.optimizer.step(gradients, rows)
+        self.model.optimise_shared(self.progress)
+        if self.density.config.method is DensityMethod.MCMC:
+            rate = self.optimizer.rates["means"]
+            self.model.explicit["means"][rows] += self.density.position_noise(splats, rate)
+
+    @torch.no_grad()
+    def _control_density(self) -> None:
+        done, total = self.steps_done, self.config.steps
+        if self.density.is_due(done, total):
+            self.density.refine(self.model, self.optimizer)
+            self._measure_sizes()
+        if self.density.is_reset_due(done, total):
+            self.density.reset_opacity(self.model, self.optimizer)
+
+    @torch.no_grad()
+    def _measure_sizes(self) -> None:
+        every = torch.arange(len(self.model.explicit["means"]), device=self.device)
+        scales, _, _ = self.model.activated(every)
+        self.sizes = scales.amax(dim=1)  # [N] largest standard deviation, as last seen
+
+    def snapshot(self) -> Snapshot:
+        """Return a detached copy for drawing."""
+        return self.model.scene(self.steps_done)
+
+    def evaluate_pictures(self) -> dict[str, dict[str, float]]:
+        """Return {name: {psnr, ssim}} of the held-out photographs."""
+        return measure(
+            self.snapshot(), self.renderer, self.capture.test, self.config.is_antialiased
+        )
+
+    def evaluate(self) -> Metrics:
+        """Return the means over the held-out photographs."""
+        return mean_of(self.evaluate_pictures())
+
+    def surroundings(self) -> Surroundings:
+        """Return what the scene remembers of the capture."""
+        capture = self.capture
+        first = capture.photos[0].camera
+        summary = {
+            "capture": capture.name,
+            "photographs": len(capture.photos),
+            "held_out": len(capture.test),
+            "picture_size": [first.width, first.height],
+            "seeds": capture.seeds,
+            "cameras": [photo.camera.to_json() for photo in capture.photos[:64]],
+            "is_antialiased": self.config.is_antialiased,
+        }
+        return Surroundings(capture.bounds, capture.up, capture.to_original, summary)
+
+    def configure(self, config: Any) -> None:
+        """Apply live edits."""
+        self.config = config
+        self.density.config = config.density
+
+    def state(self) -> dict[str, Any]:
+        """Return everything an exact resume needs."""
+        return {
+            "steps_done": self.steps_done,
+            "model": self.model.state(),
+            "optimizer": self.optimizer.state(),
+            "density": self.density.state(),
+            "photos": self.photos.state(),
+            "sizes": self.sizes,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.steps_done = int(state["steps_done"])
+        self.model.load(state["model"])
+        self.optimizer.params = self.model.explicit
+        self.optimizer.load(state["optimizer"])
+        self.density.load(state["density"])
+        self.photos.load(state["photos"])
+        self.sizes = state["sizes"].clone()

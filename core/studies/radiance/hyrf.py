@@ -1,0 +1,257 @@
+"""HyRF: hybrid radiance fields, explicit Gaussians with a neural half (Wang et al. 2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from core.base.config import live
+from core.capture.camera import Camera
+from core.radiance.fields import HybridFields, Space, space_of
+from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
+from core.radiance.init import color_logits, logit, neighbour_distance
+from core.radiance.merge import (
+    merged_opacities,
+    merged_quats,
+    merged_scales,
+    solved_opacity_logits,
+    solved_scale_logits,
+)
+from core.radiance.model import Leaves, Placement, Surroundings
+from core.radiance.schedule import decayed
+from core.radiance.splats import Splats
+from core.studies.photographs import PhotoConfig, PhotoStudy
+from core.study import Setup
+
+
+class Config(PhotoConfig):
+    """Settings of HyRF; the defaults are the paper's."""
+
+    hybrid: HybridConfig = HybridConfig()
+    box: str = Field(
+        "sphere",
+        pattern="^(sphere|extremes)$",
+        description="Contraction box: the code's or the paper's.",
+    )
+    colors_rate: float = live(
+        2.5e-3, ge=0, le=0.5, description="Learning rate of explicit colours."
+    )
+    opacities_rate: float = live(
+        2.5e-2, ge=0, le=0.5, description="Learning rate of explicit opacities."
+    )
+    scales_rate: float = live(5e-3, ge=0, le=0.5, description="Learning rate of explicit scales.")
+    fields_rate: float = live(
+        3e-3, ge=0, le=0.5, description="Learning rate of the fields at the start."
+    )
+    fields_rate_end: float = live(
+        3e-4, ge=0, le=0.5, description="Learning rate of the fields at the end."
+    )
+    background_start: float = Field(
+        500 / 30_000,
+        ge=0,
+        le=1,
+        description="Share of training after which the background takes part.",
+    )
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {
+            "steps": 600,
+            "seed_gaussians": 3000,
+            "initial_opacity": 0.3,
+            "half_until": 0.3,
+            "density": {"cap": 6000, "every": 50, "start": 0.25, "stop": 0.6, "reset_every": 0.0},
+            "hybrid": {
+                "fields": {
+                    "levels": 8,
+                    "log2_table": 13,
+                    "base_resolution": 16,
+                    "max_resolution": 256,
+                    "hidden": 32,
+                },
+                "background_stride": 4,
+            },
+        },
+        "full": {
+            "steps": 3000,
+            "seed_gaussians": 15_000,
+            "initial_opacity": 0.3,
+            "quarter_until": 0.08,
+            "half_until": 0.3,
+            "means_rate": 3.2e-4,
+            "means_rate_end": 3.2e-6,
+            "colors_rate": 5e-3,
+            "density": {"cap": 30_000, "start": 0.05, "stop": 0.6, "reset_every": 0.0},
+            "hybrid": {
+                "fields": {
+                    "levels": 8,
+                    "log2_table": 15,
+                    "base_resolution": 16,
+                    "max_resolution": 512,
+                    "hidden": 32,
+                },
+                "background_stride": 4,
+            },
+        },
+        "paper": {},
+        "urban": {
+            "box": "extremes",
+            "hybrid": {"fields": {"log2_table": 21}},
+        },
+    }
+
+
+class HyrfModel:
+    """Eight explicit numbers per Gaussian and two fields, with the optimizers of the fields."""
+
+    def __init__(
+        self, config: Config, explicit: Leaves, decoder: Decoder, around: Surroundings
+    ) -> None:
+        self.config, self.explicit, self.decoder, self.around = config, explicit, decoder, around
+        self.is_background_on = config.background_start <= 0
+        self.networks = torch.optim.Adam(
+            decoder.fields.network_parameters(), lr=config.fields_rate, eps=1e-15
+        )
+        self.tables = {name: TableAdam(grid) for name, grid in decoder.fields.grids().items()}
+
+    def decode(self, leaves: Leaves, camera: Camera) -> Splats:
+        """Activate gathered rows for a camera."""
+        return self.decoder.splats(leaves, camera.center)
+
+    def background(self, camera: Camera, alpha: torch.Tensor) -> torch.Tensor | None:
+        """Return the sphere's colour, once its time has come."""
+        return self.decoder.background(camera, alpha) if self.is_background_on else None
+
+    @torch.no_grad()
+    def activated(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return scales, quats and opacities of some Gaussians."""
+        offsets = self.decoder.offsets(self.explicit["means"][rows])
+        merge = self.decoder.config.scale_merge
+        return (
+            merged_scales(self.explicit["scale_logits"][rows], offsets, merge),
+            merged_quats(offsets),
+            merged_opacities(self.explicit["opacity_logits"][rows], offsets),
+        )
+
+    @torch.no_grad()
+    def place(self, placement: Placement) -> Leaves:
+        """Solve the explicit logits at the new positions, where the fields say something else than at the old."""
+        offsets = self.decoder.offsets(placement.means)
+        merge = self.decoder.config.scale_merge
+        return {
+            "means": placement.means,
+            "color_logits": self.explicit["color_logits"][placement.rows],
+            "scale_logits": solved_scale_logits(placement.scales, offsets, merge),
+            "opacity_logits": solved_opacity_logits(placement.opacities, offsets),
+        }
+
+    def limit_opacity(self, highest: float) -> None:
+        """Clamp the explicit logits; the neural part is left alone, as in the official code."""
+        self.explicit["opacity_logits"].clamp_(max=float(logit(np.float64(highest))))
+
+    def rates(self, progress: float) -> dict[str, float]:
+        """Return the learning rates: positions decay exponentially, the rest is constant."""
+        config = self.config
+        return {
+            "means": decayed(config.means_rate, config.means_rate_end, progress),
+            "color_logits": config.colors_rate,
+            "scale_logits": config.scales_rate,
+            "opacity_logits": config.opacities_rate,
+        }
+
+    def optimise_shared(self, progress: float) -> None:
+        """Step tables and networks."""
+        if not self.decoder.config.has_fields:
+            return
+        rate = decayed(self.config.fields_rate, self.config.fields_rate_end, progress)
+        for group in self.networks.param_groups:
+            group["lr"] = rate
+        self.networks.step()
+        self.networks.zero_grad(set_to_none=True)
+        for table in self.tables.values():
+            table.step(rate)
+        self.is_background_on = progress >= self.config.background_start
+
+    def scene(self, step: int) -> HybridScene:
+        """Return a detached copy."""
+        fields = HybridFields(self.decoder.config.fields, torch.Generator().manual_seed(0))
+        fields.load_state_dict(self.decoder.fields.state_dict())
+        fields = fields.to(self.explicit["means"].device).requires_grad_(False)
+        decoder = replace(self.decoder, fields=fields)
+        explicit = {name: values.detach().clone() for name, values in self.explicit.items()}
+        return HybridScene(explicit, decoder, self.around, step)
+
+    def state(self) -> dict[str, Any]:
+        """Return parameters and the fields' optimizer state."""
+        moments = self.networks.state_dict()["state"]
+        return {
+            "explicit": dict(self.explicit),
+            "fields": dict(self.decoder.fields.state_dict()),
+            "networks": {str(index): dict(values) for index, values in moments.items()},
+            "tables": {name: table.state() for name, table in self.tables.items()},
+            "is_background_on": self.is_background_on,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.explicit = {name: values.clone() for name, values in state["explicit"].items()}
+        self.decoder.fields.load_state_dict(state["fields"])
+        optimizer = self.networks.state_dict()
+        optimizer["state"] = {
+            int(index): dict(values) for index, values in state["networks"].items()
+        }
+        self.networks.load_state_dict(optimizer)
+        for name, table in self.tables.items():
+            table.load(state["tables"][name])
+        self.is_background_on = bool(state["is_background_on"])
+
+
+class Hyrf(PhotoStudy):
+    """The proposed system and its ablations (claims of the paper, tables 5 and 6)."""
+
+    Config = Config
+    variants = ("hybrid", "no_explicit_color", "no_fields", "shared_field", "no_background")
+    config: Config
+
+    def __init__(self, config: Config, setup: Setup) -> None:
+        super().__init__(config, setup)
+        hybrid = config.hybrid
+        changes: dict[str, dict[str, Any]] = {
+            "no_explicit_color": {"has_explicit_color": False},
+            "no_fields": {"has_fields": False},
+            "no_background": {"has_background": False},
+            "shared_field": {"fields": hybrid.fields.model_copy(update={"is_shared": True})},
+        }
+        self.hybrid = hybrid.model_copy(update=changes.get(setup.variant, {}))
+
+    def build_model(self, points: np.ndarray, colors: np.ndarray) -> HyrfModel:
+        """Start every Gaussian as a ball as large as the gap to its neighbours."""
+        config, device = self.config, self.device
+        cameras = [photo.camera for photo in self.capture.train]
+        space: Space = space_of(cameras, config.box)
+        generator = torch.Generator().manual_seed(self.setup.seed)
+        fields = HybridFields(self.hybrid.fields, generator).to(device)
+        count = len(points)
+        values = {
+            "means": points,
+            "color_logits": color_logits(colors),
+            "scale_logits": logit(neighbour_distance(points).astype(np.float64)),
+            "opacity_logits": np.full(count, logit(np.float64(config.initial_opacity))),
+        }
+        explicit = {
+            name: torch.as_tensor(value, dtype=torch.float32, device=device).contiguous()
+            for name, value in values.items()
+        }
+        return HyrfModel(config, explicit, Decoder(self.hybrid, fields, space), self.surroundings())
+
+    def configure(self, config: Config) -> None:
+        """Apply live edits."""
+        super().configure(config)
+        self.model.config = config
+
+
+STUDY = Hyrf

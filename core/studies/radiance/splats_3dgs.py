@@ -1,0 +1,183 @@
+"""3D Gaussian splatting: the explicit baseline with spherical-harmonic colour (Kerbl et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from core.base.config import live
+from core.capture.camera import Camera
+from core.radiance.init import logit, neighbour_distance
+from core.radiance.merge import logits_of
+from core.radiance.model import Leaves, Placement, Surroundings
+from core.radiance.schedule import decayed
+from core.radiance.sh import evaluate_sh
+from core.radiance.sh_splats import SplatScene
+from core.radiance.splats import Splats, unit_directions
+from core.studies.photographs import PhotoConfig, PhotoStudy
+
+SH_BAND_0 = 0.28209479177387814  # the constant spherical harmonic
+
+
+class Config(PhotoConfig):
+    """Settings of the baseline; the defaults are the paper's."""
+
+    sh_degree: int = Field(
+        3, ge=0, le=3, description="Highest band of the colour's spherical harmonics."
+    )
+    degree_every: float = Field(
+        1000 / 30_000, ge=0, le=1, description="Share of training after which the next band joins."
+    )
+    colors_rate: float = live(
+        2.5e-3, ge=0, le=0.5, description="Learning rate of the constant colour band."
+    )
+    bands_rate: float = live(
+        1.25e-4, ge=0, le=0.5, description="Learning rate of the higher colour bands."
+    )
+    opacities_rate: float = live(5e-2, ge=0, le=0.5, description="Learning rate of opacities.")
+    scales_rate: float = live(5e-3, ge=0, le=0.5, description="Learning rate of log scales.")
+    quats_rate: float = live(1e-3, ge=0, le=0.5, description="Learning rate of rotations.")
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {
+            "steps": 600,
+            "seed_gaussians": 3000,
+            "initial_opacity": 0.3,
+            "half_until": 0.3,
+            "density": {"cap": 6000, "every": 50, "start": 0.25, "stop": 0.6, "reset_every": 0.0},
+        },
+        "full": {
+            "steps": 3000,
+            "seed_gaussians": 15_000,
+            "initial_opacity": 0.3,
+            "quarter_until": 0.08,
+            "half_until": 0.3,
+            "means_rate": 3.2e-4,
+            "means_rate_end": 3.2e-6,
+            "colors_rate": 5e-3,
+            "bands_rate": 2.5e-4,
+            "density": {"cap": 30_000, "start": 0.05, "stop": 0.6, "reset_every": 0.0},
+        },
+        "paper": {},
+    }
+
+
+class SplatModel:
+    """Fifty-nine explicit numbers per Gaussian at degree 3 and nothing shared."""
+
+    def __init__(self, config: Config, explicit: Leaves, around: Surroundings) -> None:
+        self.config, self.explicit, self.around = config, explicit, around
+        self.degree = config.sh_degree if config.degree_every <= 0 else 0
+
+    def decode(self, leaves: Leaves, camera: Camera) -> Splats:
+        """Activate gathered rows for a camera."""
+        used = (self.degree + 1) ** 2 - 1
+        coefficients = torch.cat((leaves["sh_dc"], leaves["sh_rest"][:, :used]), dim=1)
+        directions = unit_directions(leaves["means"].detach(), camera.center)
+        return Splats(
+            means=leaves["means"],
+            quats=leaves["quats"],
+            scales=torch.exp(leaves["log_scales"]),
+            opacities=torch.sigmoid(leaves["opacity_logits"]),
+            colors=evaluate_sh(coefficients, directions),
+        )
+
+    def background(self, camera: Camera, alpha: torch.Tensor) -> None:
+        """Return None: the baseline has nothing behind its Gaussians."""
+
+    def activated(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return scales, quats and opacities of some Gaussians."""
+        explicit = self.explicit
+        return (
+            torch.exp(explicit["log_scales"][rows]),
+            explicit["quats"][rows],
+            torch.sigmoid(explicit["opacity_logits"][rows]),
+        )
+
+    def place(self, placement: Placement) -> Leaves:
+        """Return rows with the asked means, scales and opacities; rotation and colour as their sources."""
+        copied = {
+            name: self.explicit[name][placement.rows] for name in ("quats", "sh_dc", "sh_rest")
+        }
+        return copied | {
+            "means": placement.means,
+            "log_scales": torch.log(placement.scales.clamp(min=1e-8)),
+            "opacity_logits": logits_of(placement.opacities),
+        }
+
+    def limit_opacity(self, highest: float) -> None:
+        """Clamp the opacity logits."""
+        self.explicit["opacity_logits"].clamp_(max=float(logit(np.float64(highest))))
+
+    def rates(self, progress: float) -> dict[str, float]:
+        """Return the learning rates."""
+        config = self.config
+        return {
+            "means": decayed(config.means_rate, config.means_rate_end, progress),
+            "quats": config.quats_rate,
+            "log_scales": config.scales_rate,
+            "opacity_logits": config.opacities_rate,
+            "sh_dc": config.colors_rate,
+            "sh_rest": config.bands_rate,
+        }
+
+    def optimise_shared(self, progress: float) -> None:
+        """Let the next colour band join when its time has come."""
+        config = self.config
+        if config.degree_every > 0:
+            self.degree = min(config.sh_degree, int(progress / config.degree_every))
+
+    def scene(self, step: int) -> SplatScene:
+        """Return a detached copy."""
+        copies = {name: values.detach().clone() for name, values in self.explicit.items()}
+        copies["sh_coeffs"] = torch.cat((copies.pop("sh_dc"), copies.pop("sh_rest")), dim=1)
+        return SplatScene(copies, self.around, step)
+
+    def state(self) -> dict[str, Any]:
+        """Return the parameters."""
+        return {"explicit": dict(self.explicit), "degree": self.degree}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.explicit = {name: values.clone() for name, values in state["explicit"].items()}
+        self.degree = int(state["degree"])
+
+
+class Splats3dgs(PhotoStudy):
+    """The model HyRF is compared with, on the same contracts, renderer and trainer."""
+
+    Config = Config
+    variants = ("sh3", "sh0")
+    config: Config
+
+    def build_model(self, points: np.ndarray, colors: np.ndarray) -> SplatModel:
+        """Start every Gaussian as a ball as large as the gap to its neighbours."""
+        config, count = self.config, len(points)
+        degree = 0 if self.setup.variant == "sh0" else config.sh_degree
+        values = {
+            "means": points,
+            "quats": np.tile((1.0, 0.0, 0.0, 0.0), (count, 1)),
+            "log_scales": np.tile(np.log(neighbour_distance(points))[:, None], (1, 3)),
+            "opacity_logits": np.full(count, logit(np.float64(config.initial_opacity))),
+            "sh_dc": ((colors - 0.5) / SH_BAND_0)[:, None, :],
+            "sh_rest": np.zeros((count, (degree + 1) ** 2 - 1, 3)),
+        }
+        explicit = {
+            name: torch.as_tensor(value, dtype=torch.float32, device=self.device).contiguous()
+            for name, value in values.items()
+        }
+        config = config.model_copy(update={"sh_degree": degree})
+        return SplatModel(config, explicit, self.surroundings())
+
+    def configure(self, config: Any) -> None:
+        """Apply live edits."""
+        super().configure(config)
+        degree = self.model.config.sh_degree
+        self.model.config = config.model_copy(update={"sh_degree": degree})
+
+
+STUDY = Splats3dgs
