@@ -1,6 +1,7 @@
 """Everything a user can ask for. A widget posts one of these; the session carries it out.
 
 An action with a `value` field is completed by the widget: `dataclasses.replace(action, value=...)`.
+One with an empty `view` is completed by the front end with the view it is posted from.
 """
 
 from __future__ import annotations
@@ -138,6 +139,14 @@ class SnapToPhoto(Action):
 
 
 @dataclass(frozen=True)
+class StepPhoto(Action):
+    """Look from the photograph `value` places after the one looked from last; -1 is the one before."""
+
+    view: str
+    value: int = 1
+
+
+@dataclass(frozen=True)
 class ResetView(Action):
     """Return to the first view of the scene."""
 
@@ -170,6 +179,11 @@ class ExportScene(Action):
     """Export the scene; the suffix chooses the format."""
 
     value: str = ""
+
+
+@dataclass(frozen=True)
+class CancelTask(Action):
+    """End the long task that runs now."""
 
 
 @dataclass(frozen=True)
