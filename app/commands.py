@@ -1,0 +1,197 @@
+"""The command line: what can be asked for, and how failures end.
+
+Exit codes: 0 done, 2 wrong use or wrong input, 1 our fault. Nothing heavy is imported before a
+command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.base import discover
+from core.base.errors import HybridError
+
+OK, OUR_FAULT, WRONG_USE = 0, 1, 2
+COMMANDS = ("open", "train", "eval", "render", "export", "info", "doctor")
+
+
+def run(words: Sequence[str]) -> int:
+    """Carry out one command line."""
+    words = list(words)
+    if not words or (words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version")):
+        words.insert(0, "open")
+    arguments = parser().parse_args(words)  # exits with 2 and a sentence on wrong use
+    try:
+        return _dispatch(arguments)
+    except HybridError as error:
+        print(f"hyrf: {error}", file=sys.stderr)
+        return WRONG_USE
+    except BrokenPipeError:
+        return OK  # the reader of our output has gone, as with `| head`
+    except KeyboardInterrupt:
+        print("hyrf: interrupted.", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    from core.engine.cores import quiet_libraries
+
+    quiet_libraries()
+    if arguments.command == "open":
+        from app import main
+
+        return main.open_window(arguments)
+    if arguments.command == "doctor":
+        from app import doctor
+
+        return doctor.report(as_json=arguments.json)
+    from app import headless
+
+    return int(getattr(headless, arguments.command)(arguments))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe every command and option."""
+    top = argparse.ArgumentParser(
+        prog="hyrf",
+        description="View and train hybrid radiance fields. Without a command: open a window.",
+        epilog="hyrf COMMAND --help explains a command. Give a folder, a scene file or a run to open it.",
+    )
+    top.add_argument("--version", action="version", version=f"HyRF Studio {_version()}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _open(
+        commands.add_parser(
+            "open", help="open a capture, a scene or a run in a window (the default)"
+        )
+    )
+    _train(commands.add_parser("train", help="train a model without a window"))
+    _eval(commands.add_parser("eval", help="measure a run or scene on the held-out photographs"))
+    _render(commands.add_parser("render", help="render a camera path to a video or pictures"))
+    _export(commands.add_parser("export", help="write a scene in another format"))
+    info = commands.add_parser("info", help="say what a scene file holds, without loading it")
+    info.add_argument("file", type=Path, help="scene file (.hyrf or .ply)")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    doctor = commands.add_parser("doctor", help="say what is usable on this machine, and why not")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    return top
+
+
+def _open(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "path", nargs="?", help="capture folder, scene file or run folder; none: the demo"
+    )
+    command.add_argument(
+        "--web", action="store_true", help="serve the web view instead of a window"
+    )
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address of the web view (default: %(default)s)"
+    )
+    command.add_argument(
+        "--port", type=int, default=8080, help="port of the web view (default: %(default)s)"
+    )
+    command.add_argument(
+        "--token", help="secret asked of visitors when --host is not this machine alone"
+    )
+    command.add_argument("--no-train", action="store_true", help="open without starting to train")
+    command.add_argument("--frames", type=_positive, help="draw this many frames, then quit")
+    command.add_argument("--screenshot", type=Path, help="save the last frame as PNG")
+    command.add_argument(
+        "--size", type=_size, default=(1280, 800), metavar="WxH", help="window size"
+    )
+    _model(command)
+
+
+def _train(command: argparse.ArgumentParser) -> None:
+    command.add_argument("capture", nargs="?", help="folder of photographs; none: the demo")
+    command.add_argument("--out", type=Path, required=True, help="run folder to create")
+    command.add_argument(
+        "--resume", action="store_true", help="go on from the run's last checkpoint"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object a line")
+    command.add_argument("--threads", type=_positive, help="processor cores to use (default: all)")
+    _model(command)
+
+
+def _model(command: argparse.ArgumentParser) -> None:
+    names = tuple(discover.studies())
+    command.add_argument(
+        "--study", choices=names, default="hyrf", help="model (default: %(default)s)"
+    )
+    command.add_argument(
+        "--variant", default="", help="ablation of the model, for example no_fields"
+    )
+    command.add_argument(
+        "--preset", help="quick, full, paper or urban (default: what suits the machine)"
+    )
+    command.add_argument("--steps", type=_positive, help="number of training steps")
+    command.add_argument(
+        "--max-size", type=_positive, metavar="PIXELS", help="longer side of the pictures"
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
+    command.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train"
+    )
+    command.add_argument(
+        "--seeds",
+        choices=("auto", "random"),
+        default="auto",
+        help="seed points: from the capture or triangulated (auto), or random",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting; may repeat",
+    )
+
+
+def _eval(command: argparse.ArgumentParser) -> None:
+    command.add_argument("scene", type=Path, help="run folder or scene file")
+    command.add_argument("capture", help="folder of photographs")
+    command.add_argument(
+        "--max-size", type=_positive, metavar="PIXELS", help="longer side of the pictures"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _render(command: argparse.ArgumentParser) -> None:
+    command.add_argument("scene", type=Path, help="scene file or run folder")
+    command.add_argument(
+        "--camera-path", type=Path, required=True, help="JSON file of cameras or keyframes"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, help="video file (.mp4) or folder of pictures"
+    )
+    command.add_argument(
+        "--blend", type=float, default=0.5, help="0 Gaussians, 0.5 both, 1 background"
+    )
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    command.add_argument("scene", type=Path, help="scene file or run folder")
+    command.add_argument("out", type=Path, help="file to write; its suffix chooses the format")
+
+
+def _positive(word: str) -> int:
+    value = int(word)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _size(word: str) -> tuple[int, int]:
+    width, _, height = word.lower().partition("x")
+    return _positive(width), _positive(height)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hyrf-studio")
+    except PackageNotFoundError:
+        return "(from a checkout)"
