@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from core.capture.camera import Camera, Similarity
+from core.capture.pictures import over_white
 
 TEST_EVERY = 8
 
@@ -31,7 +32,15 @@ class Photo:
 
     def image(self) -> np.ndarray:
         """Return the picture [H, W, 3] uint8 at the camera's size (area-averaged when smaller), over white if it has alpha."""
-        raise NotImplementedError
+        import cv2
+
+        picture = over_white(self.read())
+        size = (self.camera.width, self.camera.height)
+        if picture.shape[1::-1] == size:
+            return picture
+        is_smaller = size[0] <= picture.shape[1] and size[1] <= picture.shape[0]
+        rule = cv2.INTER_AREA if is_smaller else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(picture, size, interpolation=rule))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,286 @@
+"""Open a folder of photographs with cameras as a `Capture` in scene units.
+
+    folder -> reader -> Listing -> checks (every picture decodes, every pose is rigid) -> split
+           -> scene units (see placement.py) -> seed points -> Capture
+
+Split: pictures that exist, decode and have a pose, sorted by name as byte strings; every 8th,
+starting with the first, is held out. Files that carry their own split keep it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from core.base.errors import CaptureError
+from core.base.events import Event, Notice, Progress
+from core.capture.camera import Camera
+from core.capture.camera_list import read_camera_list, read_llff
+from core.capture.capture import TEST_EVERY, Capture, Photo
+from core.capture.colmap import find_model, read_colmap
+from core.capture.frames import (
+    Frame,
+    Listing,
+    counted,
+    fitted_lens,
+    listed,
+    usable_poses,
+    without_repeats,
+)
+from core.capture.lens import Lens
+from core.capture.pictures import SUFFIXES, Picture, check, decode, pictures_in
+from core.capture.placement import UP, common_bounds, scene_to_original
+from core.capture.seeds import find_seeds
+from core.capture.transforms import SPLIT_FILES, read_transforms
+
+TASK = "Opening the photographs"
+MOST_CHECKERS = 8
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How to open: where events go, how to stop, which seed points to take, whether to accept losses."""
+
+    seeds: str = "auto"
+    report: Callable[[Event], None] = lambda _event: None
+    cancelled: Callable[[], bool] = lambda: False
+    is_strict: bool = False
+
+
+def open_capture(
+    path: str | Path,
+    *,
+    seeds: str = "auto",
+    report: Callable[[Event], None] = lambda _event: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    is_strict: bool = False,
+) -> Capture:
+    """Open a capture folder (or the JSON file in it).
+
+    seeds      auto: the capture's own points, else triangulated, else random; capture: its own or
+               refuse; random: never anything else
+    is_strict  refuse what would otherwise be left out with a notice
+    """
+    if seeds not in ("auto", "random", "capture"):
+        raise CaptureError(f"seeds must be auto, random or capture, not '{seeds}'.")
+    how = Opening(seeds, report, cancelled, is_strict)
+    folder = Path(path)
+    if not folder.exists():
+        raise CaptureError(f"{folder}: there is no such folder.")
+    folder = folder if folder.is_dir() else folder.parent
+    listing = read_listing(folder)
+    frames, pictures, notices = _usable(listing, folder, how)
+    if how.is_strict and notices:
+        raise CaptureError(f"{folder.name}: {notices[0]}")
+    capture = _assemble(folder, listing, frames, notices)
+    capture = find_seeds(capture, pictures_key(frames, pictures), how)
+    cameras = [photo.camera for photo in capture.photos]
+    capture = replace(capture, bounds=common_bounds(cameras, capture.points))
+    for text in capture.notices:
+        report(Notice(text, "warning"))
+    return capture
+
+
+def read_listing(folder: Path) -> Listing:
+    """Read the camera files of whatever layout the folder has, or say what was looked for."""
+    if any((folder / name).is_file() for name in ("transforms.json", *SPLIT_FILES)):
+        return read_transforms(folder)
+    if find_model(folder) is not None:
+        return read_colmap(folder)
+    if (folder / "cameras.json").is_file():
+        return read_camera_list(folder)
+    if (folder / "poses_bounds.npy").is_file():
+        return read_llff(folder)
+    found = pictures_in(folder)
+    if found:
+        raise CaptureError(
+            f"{folder.name} holds {len(found)} pictures but no camera poses. Estimate the cameras first "
+            "(for example with COLMAP), and put its sparse folder beside the pictures."
+        )
+    raise CaptureError(
+        f"{folder} is not a capture. Looked for transforms.json, transforms_train.json, a COLMAP model "
+        "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy and pictures "
+        f"({' '.join(SUFFIXES)})."
+    )
+
+
+def _usable(
+    listing: Listing, folder: Path, how: Opening
+) -> tuple[list[Frame], dict[Path, Picture], list[str]]:
+    """Return the frames that can be used, what their pictures are, and sentences about the rest."""
+    notices = list(listing.notices)
+    total = len(listing.frames)
+    missing = [frame.name for frame in listing.frames if frame.path is None]
+    if len(missing) == total:
+        searched = ", ".join(str(place) for place in listing.searched)
+        raise CaptureError(
+            f"{folder.name}: none of the {total} frames in {listing.source} has a picture. Searched {searched} "
+            f"for {' '.join(SUFFIXES)}."
+        )
+    if missing:
+        notices.append(f"{counted(missing, total)} have no picture: {listed(missing)}.")
+    frames = [frame for frame in listing.frames if frame.path is not None]
+    for step in (without_repeats, usable_poses):
+        frames, said = step(frames, listing.source)
+        notices += said
+    pictures = check_all([frame.path for frame in frames], how)
+    broken = [frame for frame in frames if pictures[frame.path].problem]
+    for frame in broken:
+        notices.append(f"{frame.name} {pictures[frame.path].problem}; it is left out.")
+    frames = [frame for frame in frames if not pictures[frame.path].problem]
+    frames, said = _without_copies(_in_order(frames, folder), pictures)
+    notices += said
+    frames, said = _sized(frames, pictures, listing.source)
+    notices += said
+    if len(frames) < 2:
+        raise CaptureError(
+            f"{folder.name}: {len(frames)} of {total} pictures can be used, at least 2 are needed. "
+            + " ".join(notices[:3])
+        )
+    return frames, pictures, notices
+
+
+def check_all(paths: Sequence[Path], how: Opening) -> dict[Path, Picture]:
+    """Decode every picture once, several at a time."""
+    found = {}
+    workers = max(1, min(MOST_CHECKERS, os.cpu_count() or 1))
+    with ThreadPoolExecutor(workers, "check-picture") as pool:
+        for index, (path, picture) in enumerate(zip(paths, pool.map(check, paths), strict=True)):
+            if how.cancelled():
+                pool.shutdown(cancel_futures=True)
+                raise CaptureError("Opening was cancelled.")
+            found[path] = picture
+            how.report(Progress(TASK, index / len(paths), f"{index + 1} of {len(paths)} pictures"))
+    how.report(Progress(TASK, 1.0))
+    return found
+
+
+def _in_order(frames: Sequence[Frame], folder: Path) -> list[Frame]:
+    return sorted(frames, key=lambda frame: _relative(frame, folder).encode("utf-8", "replace"))
+
+
+def _relative(frame: Frame, folder: Path) -> str:
+    return Path(os.path.relpath(frame.path, folder)).as_posix()
+
+
+def _without_copies(
+    frames: Sequence[Frame], pictures: dict[Path, Picture]
+) -> tuple[list[Frame], list[str]]:
+    """Keep the first of files with the same bytes: a copy must never be both learnt and held out."""
+    first: dict[str, Frame] = {}
+    copies = []
+    for frame in frames:
+        known = first.setdefault(pictures[frame.path].digest, frame)
+        if known is not frame:
+            copies.append(f"{frame.name} (same bytes as {known.name})")
+    notices = [f"{counted(copies, len(frames))} are copies and left out: {listed(copies)}."]
+    return list(first.values()), notices if copies else []
+
+
+def _sized(
+    frames: Sequence[Frame], pictures: dict[Path, Picture], source: str
+) -> tuple[list[Frame], list[str]]:
+    """Fit every lens to its picture's size: rescaled with a notice, refused when the shape is another."""
+    fitted, scaled, turned = [], [], []
+    for frame in frames:
+        picture, lens = pictures[frame.path], frame.lens
+        own = fitted_lens(lens, picture.width, picture.height)
+        is_turned = own is None and picture.is_sideways
+        if is_turned:
+            own = fitted_lens(lens, picture.height, picture.width)
+        if own is None:
+            raise CaptureError(
+                f"{source}: {frame.name} is {picture.width}x{picture.height} pixels, but its camera is "
+                f"declared for {lens.width}x{lens.height}. Use the picture the cameras were estimated from."
+            )
+        if is_turned:
+            turned.append(frame.name)
+        if own is not lens:
+            scaled.append(f"{frame.name} ({picture.width}x{picture.height})")
+        fitted.append(replace(frame, lens=own, is_turned=is_turned))
+    notices = []
+    if scaled:
+        size = f"{frames[0].lens.width}x{frames[0].lens.height}"
+        notices.append(
+            f"{counted(scaled, len(frames))} have another size than declared ({size}); their focal "
+            f"lengths were scaled: {listed(scaled)}."
+        )
+    if turned:
+        notices.append(
+            f"{counted(turned, len(frames))} were turned by their orientation tag: {listed(turned)}."
+        )
+    return fitted, notices
+
+
+def _assemble(
+    folder: Path, listing: Listing, frames: Sequence[Frame], notices: Sequence[str]
+) -> Capture:
+    """Split, name and place the frames."""
+    cameras = [frame.lens.camera(frame.camera_to_world) for frame in frames]
+    to_original = scene_to_original(cameras)
+    to_scene = to_original.inverse()
+    names = _names(frames, folder)
+    photos = tuple(
+        _photo(frame, to_scene.apply_camera(camera), name, _is_test(frame, index))
+        for index, (frame, camera, name) in enumerate(zip(frames, cameras, names, strict=True))
+    )
+    if all(photo.is_test for photo in photos):
+        raise CaptureError(f"{folder.name}: every picture is held out, none is left to learn from.")
+    is_finite = np.isfinite(listing.points).all(1)
+    points = to_scene.apply(listing.points[is_finite]).astype(np.float32)
+    if not is_finite.all():
+        notices = [*notices, f"{(~is_finite).sum():,} seed points are not finite and left out."]
+    return Capture(
+        name=folder.resolve().name,
+        folder=folder,
+        photos=photos,
+        points=points,
+        point_colors=listing.point_colors[is_finite],
+        bounds=np.zeros((2, 3)),
+        up=UP.copy(),
+        to_original=to_original,
+        seeds=f"{len(points):,} points from the capture ({listing.source})" if len(points) else "",
+        notices=tuple(notices),
+    )
+
+
+def _is_test(frame: Frame, index: int) -> bool:
+    return index % TEST_EVERY == 0 if frame.is_test is None else frame.is_test
+
+
+def _names(frames: Sequence[Frame], folder: Path) -> list[str]:
+    """Return the shortest of stem, path without suffix, path that tells all frames apart."""
+    paths = [PurePosixPath(_relative(frame, folder)) for frame in frames]
+    for names in ([p.stem for p in paths], [p.with_suffix("").as_posix() for p in paths]):
+        if len(set(names)) == len(names):
+            return names
+    return [path.as_posix() for path in paths]
+
+
+def _photo(frame: Frame, camera: Camera, name: str, is_test: bool) -> Photo:
+    read = partial(_read, frame.path, frame.lens, frame.is_turned)
+    return Photo(name, frame.path, camera, read, is_test)
+
+
+def _read(path: Path, lens: Lens, is_turned: bool) -> np.ndarray:
+    """Decode one picture as its pinhole camera sees it, [H, W, 3] or [H, W, 4] uint8."""
+    try:
+        return lens.undistort(decode(path.read_bytes(), is_turned))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CaptureError(
+            f"{path.name} cannot be read any more ({error}). Was the folder moved or changed?"
+        ) from None
+
+
+def pictures_key(frames: Sequence[Frame], pictures: dict[Path, Picture]) -> str:
+    """Describe pictures, poses and lenses for a cache key: equal text means equal seed points."""
+    return "\n".join(
+        f"{pictures[frame.path].digest} {frame.is_turned} {frame.lens} {frame.camera_to_world.tobytes().hex()}"
+        for frame in frames
+    )
