@@ -1,0 +1,152 @@
+"""Small fully connected network without biases: ReLU after the hidden layers, linear output.
+
+    inputs   [V, I]
+    weights  one parameter per layer, [in, out]: hidden = relu(inputs @ weights[0])
+    ->
+    outputs  [V, O]
+
+The network of a hash-grid field (Mueller et al. 2022, section 4). Compiled loops on the CPU in
+float32 (any number of layers, widths up to 128), plain torch elsewhere.
+
+For viewing, the first layer can be split: what depends on position alone is computed once with
+`partial`, the rest per view with `finish`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.base.errors import ConfigError
+from core.base.shapes import expect
+from core.nn import mlp_kernels as kernels
+
+WIDEST = 128
+_NOTHING = np.empty((0, 0), np.float32)
+
+
+class Mlp(torch.nn.Module):
+    """Fully connected network of the given widths, for example (32, 64, 64, 8)."""
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        generator: torch.Generator | None = None,
+        output_scale: float = 1.0,
+    ) -> None:
+        """Draw weights uniformly (Glorot and Bengio 2010); the last layer times `output_scale`."""
+        super().__init__()
+        self.widths = tuple(int(width) for width in widths)
+        if len(self.widths) < 3 or not all(1 <= width <= WIDEST for width in self.widths):
+            raise ConfigError(
+                f"A network needs an input, at least one hidden layer and an output, each 1 to {WIDEST} wide; "
+                f"got {self.widths}."
+            )
+        device = generator.device if generator is not None else "cpu"
+        self.weights = torch.nn.ParameterList()
+        for layer, (num_in, num_out) in enumerate(
+            zip(self.widths[:-1], self.widths[1:], strict=True)
+        ):
+            bound = math.sqrt(6.0 / (num_in + num_out))
+            if layer == len(self.widths) - 2:
+                bound *= output_scale
+            weight = torch.empty(num_in, num_out, device=device)
+            self.weights.append(
+                torch.nn.Parameter(weight.uniform_(-bound, bound, generator=generator))
+            )
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Run the network on inputs [V, I], [V, O]."""
+        expect(inputs, None, self.widths[0], name="inputs")
+        if _is_compiled(inputs, self.weights[0]):
+            return _Network.apply(inputs, *self.weights)
+        return run_reference(inputs, list(self.weights))
+
+    def partial(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what the first F inputs [V, F] add to the first hidden layer before its ReLU, [V, H]."""
+        return features @ self.weights[0][: features.shape[1]]
+
+    @torch.no_grad()
+    def finish(self, partial: torch.Tensor, extra: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [V, O] from `partial` [V, H] and the remaining inputs [V, I - F]; no gradient."""
+        expect(partial, len(extra), self.widths[1], name="partial")
+        rest = self.weights[0][self.widths[0] - extra.shape[1] :]
+        weights = [rest, *list(self.weights)[1:]]
+        if _is_compiled(partial, rest):
+            return _run(extra, partial, weights)
+        hidden = torch.relu(partial + extra @ rest)
+        return run_reference(hidden, weights[1:])
+
+
+def run_reference(inputs: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Run the network with plain torch operations in any precision."""
+    values = inputs
+    for weight in weights[:-1]:
+        values = torch.relu(values @ weight)
+    return values @ weights[-1]
+
+
+def _run(
+    inputs: torch.Tensor, base: torch.Tensor | None, weights: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    packed, widths = _pack(weights)
+    outputs = torch.empty(len(inputs), int(widths[-1]))
+    kernels.forward(
+        _array(inputs), _NOTHING if base is None else _array(base), packed, widths, outputs.numpy()
+    )
+    return outputs
+
+
+class _Network(torch.autograd.Function):
+    """The compiled network; the hidden values are computed again in the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(inputs, *weights)
+        return _run(inputs, None, weights)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        inputs, *weights = ctx.saved_tensors
+        packed, widths = _pack(weights)
+        transposed = np.ascontiguousarray(packed.transpose(0, 2, 1))
+        sums = np.empty((kernels.PARTS, *packed.shape), np.float32)
+        wanted = inputs.shape if ctx.needs_input_grad[0] else (0, inputs.shape[1])
+        input_gradient = torch.empty(wanted)
+        kernels.backward(
+            _array(inputs),
+            packed,
+            transposed,
+            widths,
+            _array(upstream),
+            sums,
+            input_gradient.numpy(),
+        )
+        total = torch.from_numpy(sums.sum(axis=0))  # [layers, P, P], parts added in order
+        gradients = [
+            total[layer, : weight.shape[0], : weight.shape[1]].contiguous()
+            for layer, weight in enumerate(weights)
+        ]
+        return (input_gradient if ctx.needs_input_grad[0] else None, *gradients)
+
+
+def _pack(weights: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Return all weights in one zero-padded array [layers, P, P], and the widths [layers + 1]."""
+    widths = np.array([weights[0].shape[0], *(weight.shape[1] for weight in weights)])
+    side = -(-int(widths.max()) // kernels.TILE) * kernels.TILE
+    packed = np.zeros((len(weights), side, side), np.float32)
+    for layer, weight in enumerate(weights):
+        packed[layer, : weight.shape[0], : weight.shape[1]] = weight.detach().numpy()
+    return packed, widths
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _is_compiled(*tensors: torch.Tensor) -> bool:
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)

@@ -1,0 +1,178 @@
+"""Compiled loops of a small fully connected network without biases (ReLU inside, linear at the end).
+
+inputs   [V, I]        float32
+base     [V, H]        float32  added before the first ReLU; no rows when there is nothing to add
+packed   [layers, P, P] float32 weights [in, out] of every layer, padded with zeros
+widths   [layers + 1]  int64    I, hidden widths, O
+
+P is the largest width rounded up to four, the size of the register tiles below. Points go through
+the whole network in blocks of 64, stored [channel, point] so that every inner loop runs over points
+whatever the widths are. The backward computes the hidden values again, which is cheaper than
+writing and reading them. Weight gradients are summed in a fixed number of parts, added in order at
+the end: the result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.nn.compiled import kernel, parallel_kernel, prange
+
+BLOCK = 64
+PARTS = 32
+TILE = 4
+
+_ZERO = np.float32(0)
+
+
+@kernel
+def _multiply(weights, source, target, num_in, num_out):
+    """Add weights^T source to target: [I, O]^T [I, block] -> [O, block]; sizes are multiples of four."""
+    for o in range(0, num_out, TILE):
+        for i in range(0, num_in, TILE):
+            a0, a1, a2, a3 = weights[i, o], weights[i + 1, o], weights[i + 2, o], weights[i + 3, o]
+            b0, b1 = weights[i, o + 1], weights[i + 1, o + 1]
+            b2, b3 = weights[i + 2, o + 1], weights[i + 3, o + 1]
+            c0, c1 = weights[i, o + 2], weights[i + 1, o + 2]
+            c2, c3 = weights[i + 2, o + 2], weights[i + 3, o + 2]
+            d0, d1 = weights[i, o + 3], weights[i + 1, o + 3]
+            d2, d3 = weights[i + 2, o + 3], weights[i + 3, o + 3]
+            for point in range(BLOCK):
+                s0, s1 = source[i, point], source[i + 1, point]
+                s2, s3 = source[i + 2, point], source[i + 3, point]
+                target[o, point] += a0 * s0 + a1 * s1 + a2 * s2 + a3 * s3
+                target[o + 1, point] += b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3
+                target[o + 2, point] += c0 * s0 + c1 * s1 + c2 * s2 + c3 * s3
+                target[o + 3, point] += d0 * s0 + d1 * s1 + d2 * s2 + d3 * s3
+
+
+@kernel
+def _outer(source, upstream, sums, num_in, num_out):
+    """Add source upstream^T to sums: [I, block] [O, block]^T -> [I, O]."""
+    for i in range(num_in):
+        for o in range(0, num_out, TILE):
+            s0, s1, s2, s3 = _ZERO, _ZERO, _ZERO, _ZERO
+            for point in range(BLOCK):
+                value = source[i, point]
+                s0 += value * upstream[o, point]
+                s1 += value * upstream[o + 1, point]
+                s2 += value * upstream[o + 2, point]
+                s3 += value * upstream[o + 3, point]
+            sums[i, o] += s0
+            sums[i, o + 1] += s1
+            sums[i, o + 2] += s2
+            sums[i, o + 3] += s3
+
+
+@kernel
+def _padded(width):
+    return (width + TILE - 1) // TILE * TILE
+
+
+@kernel
+def _load(values, start, stop, block):
+    """Transpose rows `start` to `stop` into [channel, point]; what is missing becomes zero."""
+    num_points, width = stop - start, values.shape[1]
+    for channel in range(width):
+        for point in range(num_points):
+            block[channel, point] = values[start + point, channel]
+        for point in range(num_points, BLOCK):
+            block[channel, point] = _ZERO
+    for channel in range(width, _padded(width)):
+        block[channel, :] = _ZERO
+
+
+@kernel
+def _store(block, start, stop, values):
+    """Transpose back into rows `start` to `stop`."""
+    for point in range(stop - start):
+        for channel in range(values.shape[1]):
+            values[start + point, channel] = block[channel, point]
+
+
+@kernel
+def _propagate(base, packed, widths, start, stop, layers, values):
+    """Compute values[1] to values[layers] from values[0]; ReLU after all but the network's last layer."""
+    for layer in range(layers):
+        num_in, num_out = _padded(widths[layer]), _padded(widths[layer + 1])
+        source, target = values[layer], values[layer + 1]
+        if layer == 0 and base.shape[0] > 0:
+            _load(base, start, stop, target)
+        else:
+            target[:num_out, :] = _ZERO
+        _multiply(packed[layer], source, target, num_in, num_out)
+        if layer < packed.shape[0] - 1:
+            for channel in range(num_out):
+                for point in range(BLOCK):
+                    target[channel, point] = max(target[channel, point], _ZERO)
+
+
+@parallel_kernel
+def forward(inputs, base, packed, widths, outputs):
+    """Run the network on every point."""
+    num_points, layers = inputs.shape[0], packed.shape[0]
+    num_blocks = (num_points + BLOCK - 1) // BLOCK
+    per_part = (num_blocks + PARTS - 1) // PARTS
+    for part in prange(PARTS):
+        values = np.empty((layers + 1, packed.shape[1], BLOCK), np.float32)
+        for block in range(part * per_part, min((part + 1) * per_part, num_blocks)):
+            start = block * BLOCK
+            stop = min(start + BLOCK, num_points)
+            _load(inputs, start, stop, values[0])
+            _propagate(base, packed, widths, start, stop, layers, values)
+            _store(values[layers], start, stop, outputs)
+
+
+@parallel_kernel
+def backward(inputs, packed, transposed, widths, upstream, sums, input_gradient):
+    """Write weight gradients [PARTS, layers, P, P], and the inputs' gradient unless it has no rows."""
+    num_points, layers = inputs.shape[0], packed.shape[0]
+    num_blocks = (num_points + BLOCK - 1) // BLOCK
+    per_part = (num_blocks + PARTS - 1) // PARTS
+    base = np.empty((0, 0), np.float32)
+    for part in prange(PARTS):
+        sums[part] = _ZERO
+        values = np.empty((layers + 1, packed.shape[1], BLOCK), np.float32)
+        given = np.empty((2, packed.shape[1], BLOCK), np.float32)
+        for block in range(part * per_part, min((part + 1) * per_part, num_blocks)):
+            start = block * BLOCK
+            stop = min(start + BLOCK, num_points)
+            _load(inputs, start, stop, values[0])
+            _propagate(base, packed, widths, start, stop, layers - 1, values)
+            _load(upstream, start, stop, given[layers & 1])
+            _pull_back(values, given, transposed, widths, input_gradient.shape[0] > 0, sums[part])
+            if input_gradient.shape[0] > 0:
+                _store(given[0], start, stop, input_gradient)
+
+
+@kernel
+def _pull_back(values, given, transposed, widths, to_inputs, sums):
+    """Take the gradient of one block from the outputs to the inputs; layer l writes given[l & 1]."""
+    for layer in range(transposed.shape[0] - 1, -1, -1):
+        num_in, num_out = _padded(widths[layer]), _padded(widths[layer + 1])
+        above, below = given[(layer + 1) & 1], given[layer & 1]
+        _outer(values[layer], above, sums[layer], num_in, num_out)
+        if layer == 0 and not to_inputs:
+            return
+        below[:num_in, :] = _ZERO
+        _multiply(transposed[layer], above, below, num_out, num_in)
+        if layer > 0:
+            hidden = values[layer]
+            for channel in range(num_in):
+                for point in range(BLOCK):
+                    if hidden[channel, point] <= _ZERO:
+                        below[channel, point] = _ZERO
+
+
+def warm_up() -> Iterator[str]:
+    """Compile the kernels one by one, naming each when it is ready."""
+    widths = np.array([4, 4, 4])
+    packed, rows = np.zeros((2, 4, 4), np.float32), np.zeros((1, 4), np.float32)
+    nothing = np.zeros((0, 0), np.float32)
+    forward(rows, nothing, packed, widths, np.zeros_like(rows))
+    yield "network"
+    sums = np.zeros((PARTS, 2, 4, 4), np.float32)
+    backward(rows, packed, packed, widths, rows, sums, np.zeros_like(rows))
+    yield "network gradient"
