@@ -20,7 +20,7 @@ Channels = Literal["rgb", "rgb+depth"]
 NEAR = 0.01  # scene units; nearer Gaussians are not drawn
 BLUR = 0.3  # pixels^2 added to the screen covariance (Kerbl et al. 2023)
 ALPHA_CUT = 1 / 255  # contributions below are dropped
-ALPHA_MAX = 0.99  # per Gaussian and pixel
+ALPHA_MAX = 0.999  # per Gaussian and pixel (gsplat's bound; 3DGS itself uses 0.99)
 TRANSMITTANCE_STOP = 1e-4  # a pixel is finished below
 
 

@@ -1,0 +1,201 @@
+"""Which Gaussians touch which 16 x 16 tile, front to back: compiled sorting and binning.
+
+A chunk of the depth order is one unit of work: it counts the tiles its Gaussians touch, a running sum
+over (tile, chunk) gives every chunk its place in every list, and a second pass fills the lists. The
+result does not depend on the number of threads. A "pair" is one Gaussian in one tile.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from core.base.errors import RenderError
+from core.nn.compiled import kernel, parallel_kernel, prange
+from core.render.cpu_project import HALF_WIDTH, NUM_FEATURES, REACH_X, REACH_Y, SLOPE, X, Y
+
+TILE = 16
+_NUM_CHUNKS = 48
+_MOST_PAIRS = 2**31 - 1
+_DIGIT_BITS = 11
+_MARGIN = 1e-3  # pixels; rounding must never lose a pixel at the border of an ellipse
+
+
+@dataclass(eq=False)
+class Tiles:
+    """Depth-ordered Gaussians and the list of every tile.
+
+    features     [V, 16]  rows of `cpu_project.project`, front to back
+    rank_of_row  [N]      place of a Gaussian in that order, -1 where not drawn
+    tile_first   [tiles + 1]  start of every tile's list; rows of tiles from the top
+    ranks        [pairs]  the lists
+    slots        [pairs]  where the backward pass writes a pair, so that a Gaussian's pairs are neighbours
+    slot_first   [V + 1]  start of every Gaussian's slots
+    """
+
+    features: np.ndarray
+    rank_of_row: np.ndarray
+    tile_first: np.ndarray
+    ranks: np.ndarray
+    slots: np.ndarray
+    slot_first: np.ndarray
+    tiles_x: int
+    tiles_y: int
+
+    def heaviest_first(self) -> np.ndarray:
+        """Return tile ids [tiles], longest list first, so that threads finish together."""
+        return np.argsort(-np.diff(self.tile_first), kind="stable")
+
+
+def bin_gaussians(features: np.ndarray, depths: np.ndarray, width: int, height: int) -> Tiles:
+    """Sort what is visible by depth and list it per tile."""
+    order = _depth_order(depths.view(np.uint32))
+    visible = len(order)
+    tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
+    ordered = np.empty((visible, NUM_FEATURES), np.float32)
+    rank_of_row = np.full(len(depths), -1, np.int32)
+    counts = np.zeros((_NUM_CHUNKS, tiles_x * tiles_y), np.int64)
+    slot_first = np.zeros(visible + 1, np.int64)
+    workers = numba.get_num_threads()
+    _count(
+        features, order, tiles_x, width, height, workers, ordered, rank_of_row, counts, slot_first
+    )
+    np.cumsum(slot_first, out=slot_first)
+    tile_first = _running_sum(counts)
+    pairs = int(tile_first[-1])
+    if pairs > _MOST_PAIRS:
+        raise RenderError(
+            f"{pairs} overlaps of Gaussians and tiles are more than the CPU renderer can hold; "
+            "draw a smaller picture or prune the largest Gaussians."
+        )
+    ranks, slots = np.empty(pairs, np.int32), np.empty(pairs, np.int32)
+    _fill(ordered, tiles_x, width, height, workers, counts, slot_first, ranks, slots)
+    return Tiles(ordered, rank_of_row, tile_first, ranks, slots, slot_first, tiles_x, tiles_y)
+
+
+@kernel
+def _depth_order(keys):
+    """Return rows with a key above zero by rising key; equal keys stay in order (radix sort)."""
+    size = 1 << _DIGIT_BITS
+    starts = np.zeros((3, size + 1), np.int64)
+    visible = 0
+    for key in keys:
+        if key:
+            visible += 1
+            for digit in range(3):
+                starts[digit, ((np.int64(key) >> (_DIGIT_BITS * digit)) & (size - 1)) + 1] += 1
+    for digit in range(3):
+        for place in range(size):
+            starts[digit, place + 1] += starts[digit, place]
+    order, moved = np.empty(visible, np.int32), np.empty(visible, np.int32)
+    place = 0
+    for row in range(len(keys)):
+        if keys[row]:
+            order[place] = row
+            place += 1
+    for digit in range(3):
+        for i in range(visible):
+            row = order[i]
+            value = (np.int64(keys[row]) >> (_DIGIT_BITS * digit)) & (size - 1)
+            moved[starts[digit, value]] = row
+            starts[digit, value] += 1
+        order, moved = moved, order
+    return order
+
+
+@kernel
+def _tile_rows(f, rank, height):
+    """Return the first and last row of tiles that Gaussian `rank` can touch."""
+    low = max(math.ceil(f[rank, Y] - f[rank, REACH_Y] - 0.5 - _MARGIN), 0.0)
+    high = min(math.floor(f[rank, Y] + f[rank, REACH_Y] - 0.5 + _MARGIN), height - 1.0)
+    if low > high:
+        return 0, -1
+    return int(low) // TILE, int(high) // TILE
+
+
+@kernel
+def _tile_columns(f, rank, tile_row, width):
+    """Return the first and last tile of a row of tiles that the ellipse touches (last < first: none).
+
+    The ellipse at the alpha cut has its rightmost point at dy = slope * reach_y^2 / reach_x; within a band of
+    rows its rightmost point lies at the dy nearest to that one.
+    """
+    x, reach_x, reach_y = (
+        np.float64(f[rank, X]),
+        np.float64(f[rank, REACH_X]),
+        np.float64(f[rank, REACH_Y]),
+    )
+    slope, half = np.float64(f[rank, SLOPE]), np.float64(f[rank, HALF_WIDTH])
+    low = max(tile_row * TILE + 0.5 - f[rank, Y], -reach_y)
+    high = min(tile_row * TILE + TILE - 0.5 - f[rank, Y], reach_y)
+    extreme = slope * reach_y * reach_y / reach_x
+    dy = min(max(extreme, low), high)
+    right = x + slope * dy + half * math.sqrt(max(0.0, 1.0 - (dy / reach_y) ** 2))
+    dy = min(max(-extreme, low), high)
+    left = x + slope * dy - half * math.sqrt(max(0.0, 1.0 - (dy / reach_y) ** 2))
+    first = max(math.ceil(left - 0.5 - _MARGIN), 0.0)
+    last = min(math.floor(right - 0.5 + _MARGIN), width - 1.0)
+    if first > last:
+        return 0, -1
+    return int(first) // TILE, int(last) // TILE
+
+
+@parallel_kernel
+def _count(
+    features, order, tiles_x, width, height, workers, ordered, rank_of_row, counts, slot_first
+):
+    """Copy Gaussians into depth order and count, per chunk, their pairs by tile."""
+    num = len(order)
+    for worker in prange(workers):
+        for chunk in range(worker, _NUM_CHUNKS, workers):
+            for rank in range(num * chunk // _NUM_CHUNKS, num * (chunk + 1) // _NUM_CHUNKS):
+                row = order[rank]
+                rank_of_row[row] = rank
+                for k in range(NUM_FEATURES):
+                    ordered[rank, k] = features[row, k]
+                pairs = 0
+                top, bottom = _tile_rows(ordered, rank, height)
+                for tile_row in range(top, bottom + 1):
+                    first, last = _tile_columns(ordered, rank, tile_row, width)
+                    for tile in range(first, last + 1):
+                        counts[chunk, tile_row * tiles_x + tile] += 1
+                        pairs += 1
+                slot_first[rank + 1] = pairs
+
+
+@kernel
+def _running_sum(counts):
+    """Turn counts [chunks, tiles] into places, in place; return the start of each tile's list."""
+    chunks, tiles = counts.shape
+    tile_first = np.empty(tiles + 1, np.int64)
+    total = 0
+    for tile in range(tiles):
+        tile_first[tile] = total
+        for chunk in range(chunks):
+            here = counts[chunk, tile]
+            counts[chunk, tile] = total
+            total += here
+    tile_first[tiles] = total
+    return tile_first
+
+
+@parallel_kernel
+def _fill(ordered, tiles_x, width, height, workers, places, slot_first, ranks, slots):
+    """Write every pair into its tile's list."""
+    num = len(ordered)
+    for worker in prange(workers):
+        for chunk in range(worker, _NUM_CHUNKS, workers):
+            for rank in range(num * chunk // _NUM_CHUNKS, num * (chunk + 1) // _NUM_CHUNKS):
+                slot = slot_first[rank]
+                top, bottom = _tile_rows(ordered, rank, height)
+                for tile_row in range(top, bottom + 1):
+                    first, last = _tile_columns(ordered, rank, tile_row, width)
+                    for tile in range(first, last + 1):
+                        place = places[chunk, tile_row * tiles_x + tile]
+                        places[chunk, tile_row * tiles_x + tile] = place + 1
+                        ranks[place] = rank
+                        slots[place] = slot
+                        slot += 1
