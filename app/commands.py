@@ -50,7 +50,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return doctor.report(as_json=arguments.json)
     from app import headless
 
-    return int(getattr(headless, arguments.command)(arguments))
+    action = {"eval": headless.evaluate}.get(arguments.command)
+    return int((action or getattr(headless, arguments.command))(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
