@@ -74,11 +74,11 @@ def _falloff(squared):
 
 
 @kernel
-def _is_finished(transmittance, rows, columns):
+def _is_finished(state, rows, columns):
     """Whether no pixel of the tile takes light any more."""
     for y in range(rows):
         for x in range(columns):
-            if transmittance[y, x] > _ZERO:
+            if state[y, 0, x] > _ZERO:
                 return False
     return True
 
@@ -88,87 +88,99 @@ def _row_range(f, rank, top, rows):
     """Return the rows of the tile [first, last) that the ellipse can reach."""
     middle = f[rank, Y] - np.float32(top) - _HALF
     reach = f[rank, REACH_Y] + _MARGIN
-    first = max(ceil(max(middle - reach, _ZERO)), 0)
-    last = floor(min(middle + reach, np.float32(rows - 1)))
-    return int(first), int(last) + 1
+    first = int(ceil(max(middle - reach, _ZERO)))
+    last = int(floor(max(min(middle + reach, np.float32(rows - 1)), -_ONE)))
+    return first, last + 1
 
 
 @kernel
-def _misses(f, rank, dy, left):
-    """Whether the ellipse leaves this row of the tile empty."""
-    share = dy / f[rank, REACH_Y]
-    half = f[rank, HALF_WIDTH] * np.sqrt(max(_ZERO, _ONE - share * share)) + _MARGIN
-    middle = f[rank, X] + f[rank, SLOPE] * dy - left
-    return middle + half < _HALF or middle - half > np.float32(TILE - 0.5)
+def _store_tile(state, left, top, rows, columns, rgb, alpha, depth):
+    """Write a finished tile to the three pictures."""
+    for y in range(rows):
+        for x in range(columns):
+            covered = _ONE - abs(state[y, 0, x])
+            for channel in range(3):
+                rgb[top + y, left + x, channel] = state[y, 1 + channel, x]
+            alpha[top + y, left + x] = covered
+            depth[top + y, left + x] = state[y, 4, x] / covered if covered > _ZERO else _ZERO
 
 
 @kernel
-def _blend_tile(f, ranks, first, last, left, top, rows, columns, state, centres):
-    """Blend one tile into `state` [5, 16, 16]: transmittance (negative: finished), red, green, blue, depth."""
-    transmittance, red, green, blue, depth = state[0], state[1], state[2], state[3], state[4]
-    transmittance[:] = _ONE
-    state[1:] = _ZERO
+def _blend_tile(f, ranks, first, last, left, top, rows, columns, rgb, alpha, depth):
+    """Blend one tile and write its pixels."""
+    # one array made here: its strides are constants and nothing can alias, which the inner loop needs
+    state = np.empty((TILE, 6, TILE), np.float32)  # transmittance, red, green, blue, depth, lane
+    state[:, 0] = _ONE
+    state[:, 1:5] = _ZERO
     for x in range(TILE):
-        centres[x] = np.float32(left + x) + _HALF
+        state[:, 5, x] = np.float32(x)
     for pair in range(first, last):
-        if (pair - first) % _CHECK_EVERY == 0 and _is_finished(transmittance, rows, columns):
+        if (pair - first) % _CHECK_EVERY == 0 and _is_finished(state, rows, columns):
             break
         g = ranks[pair]
-        mean_x, opacity = f[g, X], f[g, OPACITY]
+        offset, opacity = np.float32(left) + _HALF - f[g, X], f[g, OPACITY]
         r, gr, b, z = f[g, RED], f[g, GREEN], f[g, BLUE], f[g, DEPTH]
         half_xx, xy, half_yy = _HALF * f[g, CONIC_XX], f[g, CONIC_XY], _HALF * f[g, CONIC_YY]
+        wide, flat, slope = _ellipse(f, g)
         start, end = _row_range(f, g, top, rows)
         for y in range(start, end):
             dy = np.float32(top + y) + _HALF - f[g, Y]
-            if _misses(f, g, dy, np.float32(left)):
+            if _misses(offset - slope * dy, wide - flat * dy * dy):
                 continue
             slant, height = xy * dy, half_yy * dy * dy
             for x in range(TILE):
-                dx = centres[x] - mean_x
+                dx = offset + state[y, 5, x]
                 squared = min(max(dx * (half_xx * dx + slant) + height, _ZERO), _FARTHEST)
-                alpha = min(opacity * _falloff(squared), _MOST)
-                t = transmittance[y, x]
-                alpha = alpha if alpha >= _CUT else _ZERO
-                alpha = alpha if t > _ZERO else _ZERO
-                weight = alpha * t
+                a = min(opacity * _falloff(squared), _MOST)
+                t = state[y, 0, x]
+                a = a if a >= _CUT else _ZERO
+                a = a if t > _ZERO else _ZERO
+                weight = a * t
                 left_over = t - weight
                 stops = (t > _ZERO) & (left_over <= _STOP)
                 weight = _ZERO if stops else weight
-                transmittance[y, x] = -t if stops else left_over
-                red[y, x] += weight * r
-                green[y, x] += weight * gr
-                blue[y, x] += weight * b
-                depth[y, x] += weight * z
+                state[y, 0, x] = -t if stops else left_over
+                state[y, 1, x] += weight * r
+                state[y, 2, x] += weight * gr
+                state[y, 3, x] += weight * b
+                state[y, 4, x] += weight * z
+    _store_tile(state, left, top, rows, columns, rgb, alpha, depth)
+
+
+@kernel
+def _ellipse(f, g):
+    """Return (half width)^2 in its middle row, how it shrinks with dy^2, and how the middle moves with dy."""
+    wide = f[g, HALF_WIDTH] + _MARGIN
+    high = f[g, REACH_Y] + _MARGIN
+    return wide * wide, (wide * wide) / (high * high), f[g, SLOPE]
+
+
+@kernel
+def _misses(to_first, half_squared):
+    """Whether a row of the ellipse lies beside the tile; `to_first`: first pixel centre minus its middle."""
+    beside = max(max(to_first, -to_first - np.float32(TILE - 1)), _ZERO)
+    return beside * beside > half_squared
 
 
 @parallel_kernel
 def blend(f, ranks, tile_first, tiles, tiles_x, width, height, workers, rgb, alpha, depth):
     """Fill rgb [H, W, 3], alpha [H, W] and expected depth [H, W] of the listed tiles."""
     for worker in prange(workers):
-        state = np.empty((5, TILE, TILE), np.float32)
-        centres = np.empty(TILE, np.float32)
         for place in range(worker, len(tiles), workers):
             tile = tiles[place]
             left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             first, last = tile_first[tile], tile_first[tile + 1]
-            _blend_tile(f, ranks, first, last, left, top, rows, columns, state, centres)
-            for y in range(rows):
-                for x in range(columns):
-                    covered = _ONE - abs(state[0, y, x])
-                    for channel in range(3):
-                        rgb[top + y, left + x, channel] = state[1 + channel, y, x]
-                    alpha[top + y, left + x] = covered
-                    depth[top + y, left + x] = (
-                        state[4, y, x] / covered if covered > _ZERO else _ZERO
-                    )
+            _blend_tile(f, ranks, first, last, left, top, rows, columns, rgb, alpha, depth)
 
 
 @kernel
 def _start_backward(g_rgb, g_alpha, g_depth, rgb, alpha, depth, left, top, rows, columns, state):
-    """Load a tile: state [6, 16, 16] = transmittance, gradient of r, g, b, summed depth, and `behind`."""
-    state[0] = _ONE
-    state[1:] = _ZERO
+    """Load a tile: state [16, 7, 16] = transmittance, gradient of r, g, b, summed depth, `behind`, lane."""
+    state[:, 0] = _ONE
+    state[:, 1:6] = _ZERO
+    for x in range(TILE):
+        state[:, 6, x] = np.float32(x)
     for y in range(rows):
         for x in range(columns):
             py, px = top + y, left + x
@@ -178,70 +190,97 @@ def _start_backward(g_rgb, g_alpha, g_depth, rgb, alpha, depth, left, top, rows,
             to_alpha = g_alpha[py, px] - to_sum * depth[py, px]
             behind = to_sum * depth[py, px] * covered - to_alpha * (_ONE - covered)
             for channel in range(3):
-                state[1 + channel, y, x] = g_rgb[py, px, channel]
+                state[y, 1 + channel, x] = g_rgb[py, px, channel]
                 behind += g_rgb[py, px, channel] * rgb[py, px, channel]
-            state[4, y, x] = to_sum
-            state[5, y, x] = behind
+            state[y, 4, x] = to_sum
+            state[y, 5, x] = behind
 
 
 @kernel
-def _pair_backward(f, g, left, top, rows, state, centres, out):
-    """Write the gradients of one Gaussian in one tile to `out` [12] and advance `state`."""
-    transmittance, behind = state[0], state[5]
-    mean_x, opacity = f[g, X], f[g, OPACITY]
-    r, gr, b, z = f[g, RED], f[g, GREEN], f[g, BLUE], f[g, DEPTH]
-    xx, xy, yy = f[g, CONIC_XX], f[g, CONIC_XY], f[g, CONIC_YY]
-    half_xx = _HALF * xx
+def _finish_pair(lanes, f, g, offset, out):
+    """Add up the lanes [9, 16] of one pair into its gradients [12] and empty them."""
     q_sum = q_x = q_y = q_xx = q_xy = q_yy = _ZERO
     to_red = to_green = to_blue = to_depth = abs_x = abs_y = _ZERO
-    start, end = _row_range(f, g, top, rows)
-    for y in range(start, end):
-        dy = np.float32(top + y) + _HALF - f[g, Y]
-        if _misses(f, g, dy, np.float32(left)):
-            continue
-        slant, height, drop = xy * dy, _HALF * yy * dy * dy, yy * dy
-        row_q = row_qx = row_qxx = _ZERO
-        for x in range(TILE):
-            dx = centres[x] - mean_x
-            squared = min(max(dx * (half_xx * dx + slant) + height, _ZERO), _FARTHEST)
-            free = opacity * _falloff(squared)
-            t = transmittance[y, x]
-            alpha = min(free, _MOST)
-            alpha = alpha if alpha >= _CUT else _ZERO
-            alpha = alpha if t > _ZERO else _ZERO
-            weight = alpha * t
-            left_over = t - weight
-            stops = (t > _ZERO) & (left_over <= _STOP)
-            weight = _ZERO if stops else weight
-            transmittance[y, x] = -t if stops else left_over
-            toward = (
-                r * state[1, y, x] + gr * state[2, y, x] + b * state[3, y, x] + z * state[4, y, x]
-            )
-            rest = behind[y, x] - weight * toward
-            behind[y, x] = rest
-            to_red += weight * state[1, y, x]
-            to_green += weight * state[2, y, x]
-            to_blue += weight * state[3, y, x]
-            to_depth += weight * state[4, y, x]
-            # q = dL/d(squared distance); none where the bound of alpha holds or nothing was added
-            q = rest * alpha / (_ONE - alpha) - weight * toward
-            q = q if (weight > _ZERO) & (free <= _MOST) else _ZERO
-            row_q += q
-            row_qx += q * dx
-            row_qxx += q * dx * dx
-            abs_x += abs(q * (xx * dx + slant))
-            abs_y += abs(q * (xy * dx + drop))
-        q_sum += row_q
-        q_x += row_qx
-        q_y += row_q * dy
-        q_xx += row_qxx
-        q_xy += row_qx * dy
-        q_yy += row_q * dy * dy
+    for x in range(TILE):
+        dx = offset + np.float32(x)
+        q_sum += lanes[0, x]
+        q_x += lanes[0, x] * dx
+        q_xx += lanes[0, x] * dx * dx
+        q_y += lanes[1, x]
+        q_xy += lanes[1, x] * dx
+        q_yy += lanes[2, x]
+        to_red += lanes[3, x]
+        to_green += lanes[4, x]
+        to_blue += lanes[5, x]
+        to_depth += lanes[6, x]
+        abs_x += lanes[7, x]
+        abs_y += lanes[8, x]
+    lanes[:] = _ZERO
+    xx, xy, yy = f[g, CONIC_XX], f[g, CONIC_XY], f[g, CONIC_YY]
     out[G_X], out[G_Y] = -(xx * q_x + xy * q_y), -(xy * q_x + yy * q_y)
     out[G_XX], out[G_XY], out[G_YY] = _HALF * q_xx, q_xy, _HALF * q_yy
-    out[G_OPACITY] = -q_sum / opacity
+    out[G_OPACITY] = -q_sum / f[g, OPACITY]
     out[G_RED], out[G_GREEN], out[G_BLUE], out[G_DEPTH] = to_red, to_green, to_blue, to_depth
     out[G_ABS_X], out[G_ABS_Y] = abs_x, abs_y
+
+
+@kernel
+def _blend_tile_backward(f, ranks, slots, first, last, left, top, rows, columns, pictures, gradients, pair_gradients):
+    """Retrace one tile and write the gradients of its pairs."""
+    state = np.empty((TILE, 7, TILE), np.float32)
+    lanes = np.zeros((9, TILE), np.float32)
+    g_rgb, g_alpha, g_depth = gradients
+    rgb, alpha, depth = pictures
+    _start_backward(g_rgb, g_alpha, g_depth, rgb, alpha, depth, left, top, rows, columns, state)
+    for pair in range(first, last):
+        if (pair - first) % _CHECK_EVERY == 0 and _is_finished(state, rows, columns):
+            for rest in range(pair, last):
+                pair_gradients[slots[rest]] = _ZERO
+            break
+        g = ranks[pair]
+        offset, opacity = np.float32(left) + _HALF - f[g, X], f[g, OPACITY]
+        r, gr, b, z = f[g, RED], f[g, GREEN], f[g, BLUE], f[g, DEPTH]
+        xx, xy, yy = f[g, CONIC_XX], f[g, CONIC_XY], f[g, CONIC_YY]
+        half_xx = _HALF * xx
+        wide, flat, slope = _ellipse(f, g)
+        start, end = _row_range(f, g, top, rows)
+        for y in range(start, end):
+            dy = np.float32(top + y) + _HALF - f[g, Y]
+            if _misses(offset - slope * dy, wide - flat * dy * dy):
+                continue
+            slant, drop = xy * dy, yy * dy
+            height = _HALF * drop * dy
+            for x in range(TILE):
+                dx = offset + state[y, 6, x]
+                squared = min(max(dx * (half_xx * dx + slant) + height, _ZERO), _FARTHEST)
+                free = opacity * _falloff(squared)
+                t = state[y, 0, x]
+                a = min(free, _MOST)
+                a = a if a >= _CUT else _ZERO
+                a = a if t > _ZERO else _ZERO
+                weight = a * t
+                left_over = t - weight
+                stops = (t > _ZERO) & (left_over <= _STOP)
+                weight = _ZERO if stops else weight
+                state[y, 0, x] = -t if stops else left_over
+                to_r, to_g, to_b, to_z = state[y, 1, x], state[y, 2, x], state[y, 3, x], state[y, 4, x]
+                passed = weight * (r * to_r + gr * to_g + b * to_b + z * to_z)
+                rest = state[y, 5, x] - passed
+                state[y, 5, x] = rest
+                # q = dL/d(squared distance); none where the bound of alpha holds or nothing was added
+                q = rest * a / (_ONE - a) - passed
+                q = q if weight > _ZERO else _ZERO
+                q = q if free <= _MOST else _ZERO
+                lanes[0, x] += q
+                lanes[1, x] += q * dy
+                lanes[2, x] += q * dy * dy
+                lanes[3, x] += weight * to_r
+                lanes[4, x] += weight * to_g
+                lanes[5, x] += weight * to_b
+                lanes[6, x] += weight * to_z
+                lanes[7, x] += abs(q * (xx * dx + slant))
+                lanes[8, x] += abs(q * (xy * dx + drop))
+        _finish_pair(lanes, f, g, offset, pair_gradients[slots[pair]])
 
 
 @parallel_kernel
@@ -251,25 +290,12 @@ def blend_backward(
 ):  # fmt: skip
     """Fill `pair_gradients` [pairs, 12] from the gradients of the three pictures."""
     for worker in prange(workers):
-        state = np.empty((6, TILE, TILE), np.float32)
-        centres = np.empty(TILE, np.float32)
         for place in range(worker, len(tiles), workers):
             tile = tiles[place]
             left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             first, last = tile_first[tile], tile_first[tile + 1]
-            _start_backward(
-                g_rgb, g_alpha, g_depth, rgb, alpha, depth, left, top, rows, columns, state
-            )
-            for x in range(TILE):
-                centres[x] = np.float32(left + x) + _HALF
-            finished = False
-            for pair in range(first, last):
-                if not finished and (pair - first) % _CHECK_EVERY == 0:
-                    finished = _is_finished(state[0], rows, columns)
-                out = pair_gradients[slots[pair]]
-                if finished:
-                    for k in range(NUM_GRADIENTS):
-                        out[k] = _ZERO
-                else:
-                    _pair_backward(f, ranks[pair], left, top, rows, state, centres, out)
+            _blend_tile_backward(
+                f, ranks, slots, first, last, left, top, rows, columns,
+                (rgb, alpha, depth), (g_rgb, g_alpha, g_depth), pair_gradients,
+            )  # fmt: skip
