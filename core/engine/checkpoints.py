@@ -99,7 +99,7 @@ class CheckpointStore:
         if not generations:
             return None
         raise RunError(
-            f"{self.folder}: none of the {len(generations)} checkpoints can be read. "
+            f"{self.folder}: none of its {len(generations)} checkpoint files can be read. "
             "Start a new run, or restore the folder from a copy."
         )
 

@@ -293,9 +293,12 @@ class Trainer:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # waking a thread pool for a copy costs far more than the copy
         try:
-            return study.snapshot()
+            snapshot = study.snapshot()
         finally:
             torch.set_num_threads(threads)
+        if snapshot.device.type == "cuda":  # whoever draws uses another stream
+            torch.cuda.current_stream(snapshot.device).synchronize()
+        return snapshot
 
     def _evaluate(self) -> None:
         study = self._trained
