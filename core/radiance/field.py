@@ -30,6 +30,10 @@ class Snapshot(Protocol):
         """Return the Gaussians inside the camera's view, activated, with the colours seen from it."""
         ...
 
+    def all_splats(self, center: np.ndarray) -> Splats:
+        """Return every Gaussian in order, activated, with the colours seen from a camera at `center` [3]."""
+        ...
+
     def background(self, camera: Camera) -> torch.Tensor | None:
         """Return the colour behind the Gaussians [H, W, 3], or None when the model has no background."""
         ...

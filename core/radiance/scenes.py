@@ -1,0 +1,53 @@
+"""Which class puts a scene together again, by the kind its file names."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from core.base.errors import FormatError, HybridError
+from core.radiance.parts import SceneParts
+
+if TYPE_CHECKING:
+    from core.radiance.field import Snapshot
+
+KINDS = {
+    "hyrf": "core.radiance.hybrid:HybridScene",
+    "splats": "core.radiance.sh_splats:SplatScene",
+}
+
+
+def assemble(scene: SceneParts, device: str = "cpu") -> Snapshot:
+    """Put a scene together on a device; parts that do not fit each other are an error, not a crash."""
+    if scene.kind not in KINDS:
+        raise FormatError(
+            f"The scene is of the kind '{scene.kind}'; this program knows: {', '.join(KINDS)}. "
+            "Update the program to open it."
+        )
+    module, _, name = KINDS[scene.kind].partition(":")
+    try:
+        if scene.kind == "hyrf":
+            _expect_tables(scene)
+        found: Any = getattr(importlib.import_module(module), name)
+        return found.from_parts(scene, device)
+    except HybridError as error:
+        raise FormatError(f"The scene's settings are not valid: {error}") from None
+    except KeyError as error:
+        raise FormatError(f"The scene lacks {error}.") from None
+    except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+        raise FormatError(f"The scene's parts do not fit together ({first_line}).") from None
+
+
+def _expect_tables(scene: SceneParts) -> None:
+    """Refuse settings that ask for larger tables than the file holds, before any is allocated."""
+    fields = scene.settings["config"]["fields"]
+    if not scene.settings["config"].get("has_fields", True):
+        held = 0
+    else:
+        held = scene.parts["radiance_grid"].values.size
+    asked = (
+        int(fields["levels"]) * int(fields["features"]) * 2 ** min(int(fields["log2_table"]), 40)
+    )
+    if asked > max(held, 1 << 22):
+        raise ValueError(f"the settings ask for {asked} table entries, the file holds {held}")

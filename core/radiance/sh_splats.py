@@ -1,0 +1,136 @@
+"""A scene of plain Gaussians whose colour depends on direction through spherical harmonics.
+
+means           [N, 3]     scene units
+log_scales      [N, 3]     natural logarithm of scene units
+quats           [N, 4]     (w, x, y, z), any length above zero
+opacity_logits  [N]
+sh_coeffs       [N, K, 3]  K = 1, 4, 9 or 16 (core/radiance/sh.py)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from core.base.shapes import expect
+from core.capture.camera import Camera
+from core.radiance.model import Surroundings
+from core.radiance.parts import Coding, Part, SceneParts
+from core.radiance.sh import degree_of, evaluate_sh
+from core.radiance.splats import Splats
+from core.radiance.visible import visible_rows
+
+NAMES = ("means", "log_scales", "quats", "opacity_logits", "sh_coeffs")
+NEAR = 0.01  # scene units; what is nearer is not drawn
+REACH = 3.5  # standard deviations a Gaussian can touch the picture from
+UNIT_TOLERANCE = 0.02  # what 8 bits do to the length of a rotation
+
+
+class SplatScene:
+    """Plain Gaussians, frozen for drawing and saving; `explicit` holds the five tensors by name."""
+
+    kind = "splats"
+
+    def __init__(
+        self, explicit: dict[str, torch.Tensor], surroundings: Surroundings, step: int = 0
+    ) -> None:
+        count = len(explicit["means"])
+        for name, tail in (("means", (3,)), ("log_scales", (3,)), ("quats", (4,))):
+            expect(explicit[name], count, *tail, name=name)
+        expect(explicit["opacity_logits"], count, name="opacity_logits")
+        expect(explicit["sh_coeffs"], count, None, 3, name="sh_coeffs")
+        self.sh_degree = degree_of(explicit["sh_coeffs"].shape[1])
+        self.explicit, self.surroundings, self.step = explicit, surroundings, step
+        self.num_gaussians, self.device = count, explicit["means"].device
+        self.bounds, self.up = surroundings.bounds, surroundings.up
+        self.to_original = surroundings.to_original
+        self._reach = REACH * explicit["log_scales"].amax(dim=1).exp()  # [N]
+
+    @torch.no_grad()
+    def splats(self, camera: Camera) -> Splats:
+        """Return the Gaussians that can touch the picture, with the colours seen from the camera."""
+        rows = visible_rows(self.explicit["means"], camera, NEAR, self._reach)
+        return self._seen(rows, camera.center)
+
+    @torch.no_grad()
+    def all_splats(self, center: np.ndarray) -> Splats:
+        """Return every Gaussian with the colours seen from a camera at `center` [3]."""
+        return self._seen(torch.arange(self.num_gaussians, device=self.device), center)
+
+    def background(self, camera: Camera) -> torch.Tensor | None:
+        """Return None: nothing is behind plain Gaussians."""
+        return None
+
+    def _seen(self, rows: torch.Tensor, center: np.ndarray) -> Splats:
+        explicit = self.explicit
+        means = explicit["means"][rows]
+        origin = torch.as_tensor(center, dtype=means.dtype, device=means.device)
+        return Splats(
+            means=means,
+            quats=explicit["quats"][rows],
+            scales=explicit["log_scales"][rows].exp(),
+            opacities=torch.sigmoid(explicit["opacity_logits"][rows]),
+            colors=evaluate_sh(explicit["sh_coeffs"][rows], F.normalize(means - origin, dim=-1)),
+            ids=rows,
+        )
+
+    def parts(self) -> SceneParts:
+        """Take the scene apart for a file; rotations are stored with a positive first number."""
+        arrays = {name: self.explicit[name].detach().cpu().float().numpy() for name in NAMES}
+        around = self.surroundings
+        return SceneParts(
+            kind=self.kind,
+            parts=splat_parts(**arrays),
+            settings={"sh_degree": self.sh_degree},
+            step=self.step,
+            bounds=around.bounds,
+            up=around.up,
+            to_original=around.to_original,
+            summary=around.summary,
+        )
+
+    @staticmethod
+    def from_parts(scene: SceneParts, device: str = "cpu") -> SplatScene:
+        """Put a scene together again."""
+        arrays = {name: scene.parts[name].values for name in NAMES[:4]}
+        arrays["opacity_logits"] = arrays["opacity_logits"].reshape(-1)
+        arrays["sh_coeffs"] = sh_coeffs_of(scene)
+        explicit = {
+            name: torch.from_numpy(np.array(values, dtype=np.float32)).to(device)
+            for name, values in arrays.items()
+        }
+        around = Surroundings(scene.bounds, scene.up, scene.to_original, scene.summary)
+        return SplatScene(explicit, around, scene.step)
+
+
+def splat_parts(
+    means: np.ndarray,
+    log_scales: np.ndarray,
+    quats: np.ndarray,
+    opacity_logits: np.ndarray,
+    sh_coeffs: np.ndarray,
+) -> dict[str, Part]:
+    """Name and code the arrays of plain Gaussians; the constant basis is kept apart from the others."""
+    lengths = np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), 1e-12)
+    # a scene that was read from a file stays as it is, so that saving it again changes nothing
+    lengths = np.where(np.abs(lengths - 1) < UNIT_TOLERANCE, 1.0, lengths)
+    unit = quats / np.where(quats[:, :1] < 0, -lengths, lengths)
+    parts = {
+        "means": Part(means, "explicit", Coding.POSITION16, per_gaussian=True),
+        "log_scales": Part(log_scales, "explicit", Coding.UNIFORM8, per_gaussian=True),
+        "quats": Part(unit.astype(np.float32), "explicit", Coding.UNIFORM8, per_gaussian=True),
+        "opacity_logits": Part(opacity_logits, "explicit", Coding.UNIFORM8, per_gaussian=True),
+        "sh_base": Part(sh_coeffs[:, 0], "explicit", Coding.UNIFORM8, per_gaussian=True),
+    }
+    if sh_coeffs.shape[1] > 1:
+        rest = np.ascontiguousarray(sh_coeffs[:, 1:])
+        parts["sh_rest"] = Part(rest, "harmonics", Coding.UNIFORM8, per_gaussian=True)
+    return parts
+
+
+def sh_coeffs_of(scene: SceneParts) -> np.ndarray:
+    """Return the coefficients [N, K, 3] of a scene of plain Gaussians."""
+    base = scene.parts["sh_base"].values[:, None]
+    rest = scene.parts.get("sh_rest")
+    return base if rest is None else np.concatenate((base, rest.values), axis=1)
