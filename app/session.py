@@ -10,35 +10,291 @@ Keys that front ends read beside their panels:
     page             "start" or "scene"
     title            text for the window's title
     camera.<view>    a Camera the session moved this view to (snap, reset, frame); the front end adopts it
+    photo.<view>     index of the photograph that view looks from, -1 for none
     status           tuple of short texts for the status line
     scene.up         [3] upward direction of the scene
     scene.center     [3] point to orbit
     scene.radius     distance that shows the scene
+    train.state      idle, loading, running, paused, done or failed
+    task.name        the long task under way, empty when there is none
+
+The engine (torch and everything on it) is loaded beside the window; what is opened before it is
+ready waits for it.
 """
 
 from __future__ import annotations
 
+import queue
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from app import actions, machine
 from app.actions import Action
+from app.engine import Engine, cores, load_engine
+from app.jobs import Jobs
+from app.opening import Content, open_path
+from app.panels.help import SHORTCUTS
+from app.panels.words import named
+from app.readings import Readings
+from app.scene import Scene
 from app.store import Store
-from core.render.view import Frame
+from app.training import Training, TrainingPlan, seen_as_preview
+from app.views import Views
+from core.base.errors import HybridError
+from core.base.events import EventQueue, Notice, StateChanged
+from core.base.threads import failure
+from core.render.view import Frame, View
+
+HOME = Path.home() / "hyrf-studio"
+OPENING = "Opening"
+ENGINE = "Starting the engine"
+LEAVING = "Saving the training"
 
 
 class Session:
     """The application without a window. `inline` runs trainer and renderer inside `tick`."""
 
-    def __init__(self, *, inline: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        inline: bool = False,
+        device: str = "auto",
+        home: Path | None = None,
+        plan: TrainingPlan | None = None,
+    ) -> None:
         self.store = Store()
         self.is_inline = inline
+        self.home = Path(home or HOME).absolute()
+        self._events = EventQueue()
+        self._actions: queue.SimpleQueue[Action] = queue.SimpleQueue()
+        self._readings = Readings(self.store)
+        self._jobs = Jobs(self._events.post, is_inline=inline)
+        self._plan = plan or TrainingPlan()
+        self._views = Views(self.store, self._request)
+        self._training = Training(self.store, self._events, self._plan, self.home)
+        self._engine: Engine | None = None
+        self._waiting: deque[Callable[[], None]] = deque()  # for the engine
+        self._scene = Scene(
+            self.store, self._events, self._jobs, self._training, self._views, self.home
+        )
+        self._is_closed = False
+        self.store.update(page="start", title="HyRF Studio", help__shortcuts=SHORTCUTS, status=())
+        self.store.update(engine__state="starting", engine__text="starting")
+        machine.describe(self.store, self.home, cores())
+        self.store.set("recent", self._scene.recent.rows())
+        self._jobs.start(
+            ENGINE, lambda task: load_engine(device, task), self._engine_ready, self._engine_failed
+        )
 
     def post(self, action: Action) -> None:
         """Ask for something; returns at once."""
+        self._actions.put(action)
 
     def tick(self) -> None:
         """Carry out what was asked and take in what the engine reports."""
+        self._jobs.tick()
+        self._carry_out()
+        self._views.tick()
+        self._scene.tick(is_inline=self.is_inline)
+        self._take_events()
+        self._scene.show_status(self.frame(self._views.last))
 
     def frame(self, view: str) -> Frame | None:
         """Return the newest finished picture of a view."""
-        return None
+        service = self._scene.service
+        return None if service is None else service.frame(view)
 
     def close(self) -> None:
         """Stop every thread in order; a running training writes a checkpoint first."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._jobs.close()
+        self._scene.leave()()
+
+    def _request(self, name: str, view: View) -> None:
+        if self._scene.service is not None:
+            self._scene.service.request(name, view)
+
+    def _take_events(self) -> None:
+        for event in self._events.drain():
+            if isinstance(event, StateChanged) and self._training.is_preview:
+                event = seen_as_preview(event)
+            self._readings.take(event)
+            self._scene.note(event)
+
+    # ---- the engine --------------------------------------------------------------------
+
+    def _engine_ready(self, engine: Engine) -> None:
+        self._engine = engine
+        self._scene.engine = engine
+        self._training.engine_ready(engine.device)
+        self.store.update(
+            engine__state="ready", engine__text="ready", machine__graphics=engine.graphics
+        )
+        while self._waiting:
+            self._waiting.popleft()()
+
+    def _engine_failed(self) -> None:
+        self.store.update(engine__state="failed", engine__text="could not start; see the notices")
+
+    def _with_engine(self, act: Callable[[], None]) -> None:
+        """Act now, or as soon as the engine is there."""
+        if self._engine is not None:
+            act()
+        elif self.store.get("engine.state") == "failed":
+            text = "The engine did not start, so nothing can be opened. See the notice about it."
+            self._events.post(Notice(text, "error", key="engine"))
+        else:
+            self._waiting.append(act)
+
+    # ---- actions -----------------------------------------------------------------------
+
+    def _carry_out(self) -> None:
+        while True:
+            try:
+                action = self._actions.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._do(action)
+            except HybridError as error:
+                self._events.post(Notice(str(error), "error"))
+            except Exception as error:  # the window must outlive any mistake of ours
+                self._events.post(failure(named(type(action).__name__), error))
+
+    def _do(self, action: Action) -> None:
+        if self._do_with_views(action) or self._do_with_training(action):
+            return
+        match action:
+            case actions.OpenPath(value):
+                self._open(value)
+            case actions.OpenDemo():
+                from app.demo import capture_path
+
+                self._open(str(capture_path(None)))
+            case actions.CloseScene():
+                self._leave(self._show_start)
+            case actions.SaveScene(value):
+                self._scene.save(value)
+            case actions.ExportScene(value):
+                self._scene.export(value)
+            case actions.DismissNotice(value):
+                self._readings.dismiss(value)
+            case actions.CancelTask():
+                self._cancel()
+            case _:
+                raise TypeError(f"no one carries out {type(action).__name__}")
+
+    def _do_with_views(self, action: Action) -> bool:
+        views = self._views
+        match action:
+            case actions.MoveCamera(view, camera, is_moving):
+                views.move(view, camera, is_moving)
+            case actions.ResizeView(view, width, height):
+                views.resize(view, width, height)
+            case actions.SnapToPhoto(view, value):
+                views.snap(view, value)
+            case actions.StepPhoto(view, value):
+                views.step_photo(view, value)
+            case actions.ResetView(view):
+                views.reset(view)
+            case actions.FrameScene(view):
+                views.frame_scene(view)
+            case actions.CloseView(view):
+                views.close(view)
+                if self._scene.service is not None:
+                    self._scene.service.close_view(view)
+            case actions.SetBlend(value):
+                views.blend(value)
+            case actions.SetChannel(value):
+                views.channel(value)
+            case _:
+                return False
+        return True
+
+    def _do_with_training(self, action: Action) -> bool:
+        training = self._training
+        match action:
+            case actions.StartTraining():
+                self._with_engine(self._start_training)
+            case actions.PauseTraining():
+                training.pause()
+            case actions.ResumeTraining():
+                training.resume()
+            case actions.TogglePause():
+                if training.is_preview:
+                    self._start_training()
+                else:
+                    training.toggle_pause()
+            case actions.StepOnce():
+                training.step_once()
+            case actions.StopTraining():
+                training.stop()
+            case actions.Evaluate():
+                training.evaluate()
+            case actions.ChooseStudy(value):
+                self._with_engine(lambda: training.choose_study(str(value)))
+            case actions.ChoosePreset(value):
+                self._with_engine(lambda: training.choose_preset(str(value)))
+            case actions.SetKnob(key, value):
+                self._with_engine(lambda: training.set_knob(key, value))
+            case actions.SetYield(value):
+                self.store.set("train.yields", bool(value))
+            case _:
+                return False
+        return True
+
+    # ---- opening and leaving -----------------------------------------------------------
+
+    def _open(self, path: str) -> None:
+        if self._jobs.is_running(OPENING):
+            self._events.post(
+                Notice("Something is being opened already. Cancel it first.", "warning", "opening")
+            )
+            return
+        self._jobs.start(OPENING, lambda task: open_path(path, task), self._opened)
+
+    def _opened(self, content: Content) -> None:
+        self._with_engine(lambda: self._leave(lambda: self._enter(content)))
+
+    def _enter(self, content: Content) -> None:
+        self._forget_training()
+        earlier = self._scene.enter(content, trains=self._plan.starts)
+        self._readings.restore(earlier)
+        self.store.set("recent", self._scene.recent.rows())
+
+    def _leave(self, then: Callable[[], None]) -> None:
+        """Close the open scene; its training is saved beside the app loop."""
+        wait = self._scene.leave()
+        self._jobs.start(LEAVING, lambda _task: wait(), lambda _: then())
+
+    def _forget_training(self) -> None:
+        """Clear the figures of the last training, after its last words."""
+        self._take_events()
+        self._readings.clear_training()
+
+    def _show_start(self) -> None:
+        self._forget_training()
+        self.store.update(page="start", title="HyRF Studio", train__has_capture=False)
+        self.store.set("recent", self._scene.recent.rows())
+
+    def _start_training(self) -> None:
+        if self._scene.capture is None:
+            raise HybridError("There are no photographs to train on. Open a capture folder.")
+        if self._jobs.is_running(LEAVING):
+            return  # asked twice
+        wait, capture = self._training.detach(), self._scene.capture
+
+        def begin(_result: None) -> None:
+            if self._scene.capture is capture:  # nothing else was opened meanwhile
+                self._forget_training()
+                self._scene.train(is_preview=False)
+
+        self._jobs.start(LEAVING, lambda _task: wait(), begin)
+
+    def _cancel(self) -> None:
+        self._jobs.cancel(OPENING)
+        if self.store.get("train.state") == "loading":
+            self._training.stop()

@@ -26,27 +26,31 @@ def panel(store: Store) -> Group:
     if not store.get("cameras.count", 0):
         return Group(
             "Cameras",
-            (Text(tint="secondary", text="A scene file brings no photographs to look from."), home),
+            (Text(tint="secondary", text="This file brings no photographs to look from."), home),
         )
+    steps = Row(
+        (
+            Button(
+                label="Previous",
+                tooltip="Look from the previous photograph ( [ )",
+                action=StepPhoto("", -1),
+            ),
+            Button(
+                label="Next",
+                tooltip="Look from the next photograph ( ] )",
+                action=StepPhoto("", 1),
+            ),
+        )
+    )
+    count = Readout(label="Photographs", key="cameras.text")
+    if not store.get("cameras.has_pictures", False):
+        return Group("Cameras", (home, steps, count))
     return Group(
         "Cameras",
         (
             home,
-            Row(
-                (
-                    Button(
-                        label="Previous",
-                        tooltip="Look from the previous photograph ( [ )",
-                        action=StepPhoto("", -1),
-                    ),
-                    Button(
-                        label="Next",
-                        tooltip="Look from the next photograph ( ] )",
-                        action=StepPhoto("", 1),
-                    ),
-                )
-            ),
-            Readout(label="Photographs", key="cameras.text"),
+            steps,
+            count,
             Gallery(
                 key="cameras.gallery",
                 tooltip="Click a photograph to look from where it was taken",

@@ -1,0 +1,103 @@
+"""What a path holds: a capture, a scene file or a run. Everything here runs beside the app loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.jobs import Task
+from core.base.errors import CaptureError, FormatError, RunError
+from core.base.events import Notice
+
+if TYPE_CHECKING:
+    from core.capture.capture import Capture, Photo
+    from core.engine.runs import Run
+    from core.radiance.field import Snapshot
+
+SCENE_SUFFIXES = (".hyrf", ".ply")
+
+THUMBNAIL = 112  # pixels, longer side
+MOST_THUMBNAILS = 240
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What was opened. A capture trains, a scene is shown, a run goes on where it stopped."""
+
+    name: str
+    source: Path
+    capture: Capture | None = None
+    scene: Snapshot | None = None
+    run: Run | None = None
+
+
+def open_path(text: str, task: Task) -> Content:
+    """Open whatever a path holds, or raise a HybridError with one sentence."""
+    from core.engine.runs import Run
+
+    if not text.strip():
+        raise CaptureError("No path was given. Choose a capture folder or a scene file.")
+    path = Path(text.strip()).expanduser().absolute()
+    if not path.exists():
+        raise CaptureError(
+            f"{path}: there is nothing at this path. Check it, or choose another one."
+        )
+    task.progress(None, path.name)
+    if path.is_file() and path.suffix.lower() in SCENE_SUFFIXES:
+        return Content(path.stem, path, scene=_scene(path))
+    if path.is_file() and path.suffix.lower() != ".json":
+        raise FormatError(
+            f"{path.name}: not a scene file. Scene files end in {' or '.join(SCENE_SUFFIXES)}; "
+            "for photographs choose their folder."
+        )
+    if Run.is_run(path):
+        return _run(path, task)
+    return Content(_name(path), path, capture=_capture(path, task))
+
+
+def _name(path: Path) -> str:
+    return path.name or str(path)
+
+
+def _capture(path: Path, task: Task) -> Capture:
+    from core.capture.opening import open_capture
+
+    return open_capture(path, report=task.report, cancelled=task.cancelled)
+
+
+def _scene(path: Path) -> Snapshot:
+    from core.formats import open_scene
+
+    return open_scene(path)
+
+
+def _run(path: Path, task: Task) -> Content:
+    """Open a run with its photographs; without them show its saved scene."""
+    from core.engine.runs import Run
+
+    run = Run.open(path)
+    scene = _scene(run.scene_path) if run.scene_path.exists() else None
+    folder = Path(run.config.capture)
+    try:
+        capture = _capture(folder, task)
+    except CaptureError as error:
+        if scene is None:
+            raise RunError(
+                f"{path.name}: this run has no saved scene, and its photographs cannot be opened: {error}"
+            ) from None
+        task.report(Notice(f"The photographs of this run cannot be opened: {error}", "warning"))
+        return Content(path.name, path, scene=scene)
+    return Content(capture.name, path, capture=capture, scene=scene, run=run)
+
+
+def thumbnail(photo: Photo) -> tuple[str, np.ndarray]:
+    """Return the name of a photograph and a small picture [h, w, 3] uint8."""
+    camera = photo.camera
+    scale = THUMBNAIL / max(camera.width, camera.height)
+    small = camera.resized(
+        max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
+    )
+    return photo.name, replace(photo, camera=small).image()

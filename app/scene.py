@@ -1,0 +1,359 @@
+"""The open scene: what was opened, who draws it, what it weighs, and where it is saved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app import machine
+from app.jobs import Jobs, Task
+from app.opening import MOST_THUMBNAILS, Content, thumbnail
+from app.panels.words import count, data_size, study_name, three_digits
+from app.recent import Recent
+from app.store import Store
+from app.training import Training
+from app.views import Views, place_of
+from app.weights import measured_shares
+from core.base.errors import FormatError
+from core.base.events import (
+    Evaluated,
+    Event,
+    EventQueue,
+    FileWritten,
+    Notice,
+    StateChanged,
+    TrainerState,
+)
+from core.base.latest import Latest
+from core.capture.camera import Camera
+from core.render.view import Frame
+
+if TYPE_CHECKING:
+    from app.engine import Engine
+    from core.capture.capture import Capture
+    from core.engine.render_service import RenderService
+    from core.radiance.field import Snapshot
+
+WEIGH_EVERY_S = 4.0
+BATCH = 12  # thumbnails shown at once
+SAVING, EXPORTING = "Saving the scene", "Exporting"
+
+
+class Scene:
+    """Holds at most one open scene with its drawing thread; every method runs on the app loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: EventQueue,
+        jobs: Jobs,
+        training: Training,
+        views: Views,
+        home: Path,
+    ) -> None:
+        self._store, self._events, self._jobs = store, events, jobs
+        self._training, self._views, self._home = training, views, home
+        self.recent = Recent(home / "recent.json")
+        self.engine: Engine | None = None
+        self.service: RenderService | None = None
+        self.capture: Capture | None = None
+        self._content: Content | None = None
+        self._snapshots: Latest[Snapshot] = Latest()
+        self._weighed: Snapshot | None = None
+        self._weighed_s = self._used_s = 0.0
+        self._frame: Frame | None = None
+
+    # ---- entering and leaving ------------------------------------------------------------
+
+    def enter(self, content: Content, *, trains: bool) -> Iterable[Mapping[str, Any]]:
+        """Show what was opened and start its training; return the metric lines of an earlier part."""
+        assert self.engine is not None
+        from core.engine.render_service import RenderService
+
+        self._content, self.capture = content, content.capture
+        self._snapshots = Latest()
+        self.service = RenderService(
+            self.engine.renderer, self._snapshots, self._events, self.engine.render_cores
+        )
+        self._weighed, self._frame = None, None
+        self._publish(content)
+        if content.scene is not None:
+            self._snapshots.put(content.scene)
+        earlier: list[dict[str, Any]] = []
+        if content.run is not None and content.capture is not None:
+            earlier = content.run.metrics()
+            self._training.go_on(content.run, content.capture, self._snapshots)
+            self._start_trainer()
+        elif content.capture is not None:
+            self.train(is_preview=not trains)
+        if not self._jobs.is_inline:
+            self.service.start()
+        self.recent.add(content.source, content.name)
+        return earlier
+
+    def train(self, *, is_preview: bool) -> None:
+        """Train the open capture from the beginning, or show its seed points."""
+        if self.capture is None:
+            return
+        self._training.begin(self.capture, self._snapshots, is_preview=is_preview)
+        self._start_trainer()
+        first = self.capture.photos[0].camera
+        limit = self._training.max_size
+        if max(first.width, first.height) > limit:
+            small = self.capture.limited(limit).photos[0].camera
+            text = (
+                f"Photographs are used at {small.width} x {small.height} pixels "
+                f"instead of {first.width} x {first.height}."
+            )
+            self._events.post(Notice(text, key="picture size"))
+
+    def leave(self) -> Callable[[], None]:
+        """Let go of everything at once; the returned function waits for the threads to end."""
+        wait, service = self._training.detach(), self.service
+        self.service, self.capture, self._content = None, None, None
+        self._snapshots, self._frame, self._weighed = Latest(), None, None
+        self._views.enter(None)
+
+        def finish() -> None:
+            if service is not None:
+                service.close()
+            wait()
+
+        return finish
+
+    def _start_trainer(self) -> None:
+        trainer = self._training.trainer
+        assert trainer is not None
+        trainer.has_viewers = len(self._views) > 0
+        if not self._jobs.is_inline:
+            trainer.start()
+
+    def _publish(self, content: Content) -> None:
+        capture, scene = content.capture, content.scene
+        if capture is not None:
+            cameras = tuple(photo.camera for photo in capture.photos)
+            place = place_of(capture.bounds, capture.up, cameras)
+        else:
+            assert scene is not None
+            cameras = _cameras_of(scene)
+            place = place_of(scene.bounds, scene.up, cameras)
+        files = self._home / "scenes"
+        self._store.update(
+            page="scene",
+            title=f"{content.name} - HyRF Studio",
+            scene__name=content.name,
+            scene__gaussians="" if scene is None else count(scene.num_gaussians),
+            scene__model="",
+            scene__steps="" if scene is None else f"{scene.step} steps",
+            scene__visible="",
+            scene__size="",
+            scene__shares=(),
+            scene__has_background=True,
+            train__has_capture=capture is not None,
+            cameras__count=len(cameras),
+            cameras__text=_cameras_text(capture, len(cameras)),
+            cameras__has_pictures=False,
+            cameras__gallery=(),
+            export__scene_path=str(_free(files / f"{content.name}.hyrf")),
+            export__ply_path=str(_free(files / f"{content.name}.ply")),
+        )
+        self._views.enter(place)
+        if capture is not None:
+            self._jobs.start("Thumbnails", lambda task: self._thumbnails(capture, task))
+
+    # ---- every tick ----------------------------------------------------------------------
+
+    def tick(self, *, is_inline: bool) -> None:
+        """Pass on who looks and moves; weigh the scene now and then; inline, train and draw one unit."""
+        trainer, service = self._training.trainer, self.service
+        if trainer is not None:
+            trainer.has_viewers = len(self._views) > 0
+            trainer.makes_way = bool(self._store.get("train.yields")) and self._views.is_moving
+            if is_inline:
+                trainer.tick()
+        if is_inline and service is not None:
+            service.tick()
+        snapshot = self._snapshots.peek()
+        is_time = time.monotonic() - self._weighed_s > WEIGH_EVERY_S or self._weighed is None
+        if snapshot is not None and snapshot is not self._weighed and is_time:
+            self._weighed, self._weighed_s = snapshot, time.monotonic()
+            self._store.set("scene.gaussians", count(snapshot.num_gaussians))
+            if not self._jobs.is_running("Weighing"):
+                self._jobs.start("Weighing", lambda _task: measured_shares(snapshot), self._weigh)
+
+    def note(self, event: Event) -> None:
+        """Remember what an event says about the scene."""
+        if self._content is None:
+            return
+        if isinstance(event, Evaluated) and "psnr" in event.metrics:
+            self.recent.measured(self._content.source, psnr=float(event.metrics["psnr"]))
+        if isinstance(event, StateChanged) and event.state is TrainerState.DONE:
+            self._save_run()
+
+    def show_status(self, frame: Frame | None) -> None:
+        """Write the status line and what the newest frame says."""
+        if frame is not None and frame is not self._frame:
+            self._frame = frame
+            legend = frame.legend
+            self._store.update(
+                scene__visible=f"{count(frame.num_visible)} Gaussians",
+                layers__legend=(
+                    f"{three_digits(legend['low'])} to {three_digits(legend['high'])} {legend['unit']}"
+                    if legend
+                    else ""
+                ),
+            )
+        device = self.engine.device if self.engine is not None else "cpu"
+        cores = machine.cores_text(int(self._store.get("machine.cores", 1)))
+        texts = [f"{'CUDA' if device == 'cuda' else 'CPU'}, {cores}"]
+        if frame is not None:
+            height, width = frame.image.shape[:2]
+            asked = frame.view.camera
+            size = f"{width}x{height}"
+            if (width, height) != (asked.width, asked.height):
+                size += f" of {asked.width}x{asked.height}"
+            texts.append(f"{frame.render_ms:.0f} ms frame, {size}")
+            if 0 <= frame.step < int(self._store.get("train.step", 0)):
+                texts.append(f"view of step {frame.step}")
+        now = time.monotonic()
+        if now - self._used_s > 1.0:
+            self._used_s = now
+            self._store.set("machine.used", machine.memory_text())
+        texts.append(str(self._store.get("machine.used", "")))
+        self._store.set("status", tuple(text for text in texts if text))
+
+    # ---- beside the app loop -------------------------------------------------------------
+
+    def save(self, text: str) -> None:
+        """Write the scene to a .hyrf file."""
+        from core.formats import save_scene
+
+        path = _target(text or str(self._store.get("export.scene_path", "")), ".hyrf")
+        self._write(SAVING, path, save_scene)
+
+    def export(self, text: str) -> None:
+        """Write the scene in the format the suffix names."""
+        from core.formats import export_scene
+
+        path = _target(text or str(self._store.get("export.ply_path", "")), ".ply")
+        self._write(EXPORTING, path, export_scene)
+
+    def _write(self, name: str, path: Path, write: Callable[[Snapshot, Path], str]) -> None:
+        take = self._snapshot_soon()
+        if self._jobs.is_running(name):
+            raise FormatError(f"{name} is under way already. Wait for it to end.")
+
+        def work(task: Task) -> tuple[Path, int]:
+            task.progress(None, path.name)
+            snapshot = take()
+            if snapshot is None:
+                raise FormatError("There is no scene to write yet. Wait for its first picture.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            summary = write(snapshot, path)
+            task.report(FileWritten(path, summary))
+            return path, path.stat().st_size
+
+        self._jobs.start(name, work, self._written)
+
+    def _written(self, written: tuple[Path, int]) -> None:
+        path, num_bytes = written
+        if self._content is not None and path.suffix == ".hyrf":
+            self.recent.measured(self._content.source, num_bytes=num_bytes)
+
+    def _snapshot_soon(self) -> Callable[[], Snapshot | None]:
+        """Ask for the scene as it is now; the returned function waits for it."""
+        trainer, snapshots = self._training.trainer, self._snapshots
+        if trainer is None or not self._training.can_answer:
+            return snapshots.peek
+        from core.engine.commands import WantSnapshot
+
+        reply: Latest[Any] = Latest()
+        trainer.post(WantSnapshot(reply))
+        if self._jobs.is_inline:
+            trainer.tick()
+        return lambda: reply.take(timeout_s=20.0) or snapshots.peek()
+
+    def _save_run(self) -> None:
+        """Put the finished scene into its run folder, so that the run opens without its photographs."""
+        run = self._training.run
+        if run is None:
+            return
+        from core.formats import save_scene
+
+        snapshots, path = self._snapshots, run.scene_path
+
+        def work(task: Task) -> tuple[Path, int]:
+            snapshot = snapshots.peek()
+            if snapshot is None:
+                raise FormatError("There is no scene to write yet.")
+            task.progress(None, "into its run folder")
+            save_scene(snapshot, path)
+            return path, path.stat().st_size
+
+        self._jobs.start("Saving the run", work, self._written)
+
+    def _thumbnails(self, capture: Capture, task: Task) -> None:
+        """Make small pictures in batches, so that the first ones show early."""
+        pictures: list[tuple[str, np.ndarray]] = []
+        photos = capture.photos[:MOST_THUMBNAILS]
+        for index, photo in enumerate(photos, 1):
+            if task.cancelled() or self.capture is not capture:
+                return
+            pictures.append(thumbnail(photo))
+            if index % BATCH == 0 or index == len(photos):
+                self._jobs.deliver(partial(self._show, capture, tuple(pictures)))
+
+    def _show(self, capture: Capture, pictures: tuple[tuple[str, np.ndarray], ...]) -> None:
+        if self.capture is capture:
+            self._store.update(cameras__gallery=pictures, cameras__has_pictures=True)
+
+    def _weigh(self, weight: tuple[tuple[tuple[str, float, str], ...], bool]) -> None:
+        shares, has_background = weight
+        if self._content is None:
+            return
+        total = sum(amount for _, amount, _ in shares)
+        study = str(self._store.get("train.study", "")) if self.capture is not None else ""
+        model = (
+            study_name(study) if study else ("HyRF (hybrid)" if len(shares) > 1 else "Gaussians")
+        )
+        self._store.update(
+            scene__shares=shares,
+            scene__size=f"about {data_size(total)}",
+            scene__has_background=has_background,
+            scene__model=model,
+        )
+
+
+def _cameras_of(scene: Snapshot) -> tuple[Camera, ...]:
+    """Return the cameras a scene file remembers of its capture."""
+    summary = scene.parts().summary
+    return tuple(Camera.from_json(values) for values in summary.get("cameras", ()))
+
+
+def _cameras_text(capture: Capture | None, num_cameras: int) -> str:
+    if capture is None:
+        return f"{num_cameras} remembered views"
+    return f"{len(capture.train)} to learn from, {len(capture.test)} held out"
+
+
+def _target(text: str, suffix: str) -> Path:
+    """Turn what was typed into a file path with a suffix."""
+    if not text.strip():
+        raise FormatError("No file was named. Type where the scene should be written.")
+    path = Path(text.strip()).expanduser().absolute()
+    if path.is_dir():
+        raise FormatError(f"{path}: is a folder. Add a file name, for example scene{suffix}.")
+    return path if path.suffix else path.with_name(path.name + suffix)
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or the next one with a number that nothing occupies."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free
