@@ -148,7 +148,7 @@ class PhotoStudy(Study):
         self._control_density()
         error = torch.mean((picture.detach() - target) ** 2)
         return {
-            "loss": float(loss),
+            "loss": float(loss.detach()),
             "psnr": float(-10 * torch.log10(error.clamp(min=1e-10))),
             "gaussians": float(len(self.model.explicit["means"])),
             "visible": float(len(rows)),

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from core.base.config import live
 from core.capture.camera import Camera
+from core.nn.adam import TableAdam
 from core.radiance.fields import HybridFields, Space, space_of
 from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
 from core.radiance.init import color_logits, logit, neighbour_distance
