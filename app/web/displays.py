@@ -1,0 +1,128 @@
+"""Widgets that are only read: values, sentences, bars, tables and curves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.palette import DARK
+from app.panels import widgets as w
+from app.web import html
+from app.web.controls import Control
+from app.web.plot import aligned, series
+
+
+class Html(Control):
+    """Anything that is only read: drawn by `_markup`, absent while that is empty."""
+
+    _markup: Callable[[Any, Any], str]
+
+    def _build(self) -> None:
+        self.keep(self.gui.add_html("", order=self.order, visible=False))
+
+    def _show(self, value: Any) -> None:
+        (handle,) = self.handles
+        content = type(self)._markup(self.widget, value)
+        handle.content = content
+        handle.visible = bool(content)
+
+
+class Readout(Html):
+    """A label and its value."""
+
+    @staticmethod
+    def _markup(widget: w.Readout, value: Any) -> str:
+        text = "–" if value is None or value == "" else str(value)
+        return html.readout(widget.label, text, widget.tooltip)
+
+
+class Text(Html):
+    """A sentence."""
+
+    @staticmethod
+    def _markup(widget: w.Text, value: Any) -> str:
+        text = value if widget.key else widget.text or widget.label
+        return html.sentence(str(text), widget.tint) if text else ""
+
+
+class Shares(Html):
+    """A stacked bar."""
+
+    @staticmethod
+    def _markup(widget: w.Shares, value: Any) -> str:
+        return html.shares(widget.label, value, widget.unit) if value else ""
+
+
+class Table(Html):
+    """Rows of text."""
+
+    @staticmethod
+    def _markup(widget: w.Table, value: Any) -> str:
+        return html.table(widget.columns, value) if value else ""
+
+
+class Progress(Control):
+    """A bar with its sentence; both are absent while nothing is under way."""
+
+    def _build(self) -> None:
+        self.text = self.keep(self.gui.add_html("", order=self.order, visible=False))
+        self.bar = self.keep(
+            self.gui.add_progress_bar(
+                0.0, visible=False, color=DARK["action"], order=self.order + 0.01
+            )
+        )
+
+    def _show(self, value: Any) -> None:
+        fraction, text = value or (0.0, "")
+        self.bar.visible = value is not None
+        self.bar.animated = fraction is None
+        self.bar.value = 100.0 if fraction is None else 100.0 * min(max(float(fraction), 0.0), 1.0)
+        self.text.visible = bool(text)
+        self.text.content = html.readout(self.widget.label, text) if text else ""
+
+
+class Plot(Control):
+    """Curves over steps, redrawn at most twice a second; the chart is made anew when curves appear."""
+
+    EVERY_S = 0.5
+
+    def _build(self) -> None:
+        self.caption = self.keep(self.gui.add_html("", order=self.order))
+        self.chart: Any = None
+        self.names: tuple[str, ...] = ()
+        self.drawn_at = float("-inf")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it was redrawn a moment ago."""
+        return time.monotonic() - self.drawn_at < self.EVERY_S
+
+    def _show(self, value: Any) -> None:
+        self.drawn_at = time.monotonic()
+        curves = {name: curve for name, curve in (value or {}).items() if len(curve[0]) > 1}
+        widget = self.widget
+        title = f"{widget.label}, {widget.unit}" if widget.unit else widget.label
+        empty = "" if curves else ": nothing measured yet"
+        self.caption.content = html.sentence(f"{title}{empty}", "secondary")
+        if tuple(curves) != self.names and self.chart is not None:
+            self.handles.remove(self.chart)
+            self.chart.remove()
+            self.chart = None
+        self.names = tuple(curves)
+        if not curves:
+            return
+        data = aligned(curves)
+        if self.chart is None:
+            self.chart = self.keep(
+                self.gui.add_uplot(
+                    data,
+                    series(tuple(curves), dict(widget.tints)),
+                    scales={"x": {"time": False}},
+                    legend={"show": len(curves) > 1, "live": False},
+                    height=150,
+                    order=self.order + 0.01,
+                )
+            )
+        else:
+            self.chart.data = data

@@ -1,0 +1,76 @@
+"""Widgets made of parts that come and go: the photographs and the notices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from app.palette import DARK
+from app.web import html
+from app.web.controls import Control
+
+
+class Gallery(Control):
+    """Pictures to choose by name, with the chosen one in sight; made anew when the pictures change."""
+
+    def _build(self) -> None:
+        self.pictures: tuple[tuple[str, np.ndarray], ...] = ()
+
+    def _show(self, value: Any) -> None:
+        pictures = tuple(value or ())
+        if [(n, id(p)) for n, p in pictures] == [(n, id(p)) for n, p in self.pictures]:
+            return
+        self.remove()
+        self.pictures = pictures
+        if not pictures:
+            return
+        names = [f"{index + 1}  {name}" for index, (name, _) in enumerate(pictures)]
+        label = self.widget.label or "Picture"
+        self.image = self.keep(
+            self.gui.add_image(pictures[0][1], format="jpeg", order=self.order + 0.01)
+        )
+        chooser = self.keep(self.gui.add_dropdown(label, names, order=self.order))
+        button = self.keep(
+            self.gui.add_button(
+                "Look from here",
+                hint=self.hint,
+                color=DARK["line"],
+                order=self.order + 0.02,
+            )
+        )
+
+        async def chosen(event: Any) -> None:
+            if event.client_id is not None:
+                index = names.index(chooser.value)
+                self.image.image = self.pictures[index][1]
+                self.ask(index, event.client_id)
+
+        async def clicked(event: Any) -> None:
+            self.ask(names.index(chooser.value), event.client_id)
+
+        chooser.on_update(chosen)
+        button.on_click(clicked)
+
+
+class Notices(Control):
+    """The newest notices with a button to take each off the list."""
+
+    MOST = 5
+
+    def _show(self, value: Any) -> None:
+        self.remove()
+        for index, (notice_id, level, text, details) in enumerate(tuple(value or ())[-self.MOST :]):
+            order = self.order + index / 100
+            self.keep(self.gui.add_html(html.notice(level, text, details), order=order))
+            if self.widget.action is not None:
+                button = self.gui.add_button("Dismiss", order=order + 0.005, color=DARK["line"])
+                button.on_click(self._dismissing(notice_id))
+                self.keep(button)
+        self.narrow(0.4)
+
+    def _dismissing(self, notice_id: int) -> Any:
+        async def clicked(event: Any) -> None:
+            self.ask(notice_id, event.client_id)
+
+        return clicked

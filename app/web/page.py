@@ -1,0 +1,76 @@
+"""The layout of the page: layers and scene on the right, training and curves on the left."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import viser
+
+from app.panels import layout
+from app.store import Store
+from app.web import html
+from app.web.controls import Post
+from app.web.draw import Drawer
+
+COLUMN_WIDTH = 300  # CSS pixels: two columns leave 680 of 1280 to the picture
+START_WIDTH = 420
+
+
+class Page:
+    """Draws the panels of the start page or of the open scene into their columns."""
+
+    def __init__(self, server: viser.ViserServer, store: Store, post: Post) -> None:
+        self.server, self.store, self.post = server, store, post
+        self.name = ""
+        self.drawers: list[tuple[Drawer, tuple[layout.Panel, ...]]] = []
+        self.columns: list[viser.PanelHandle] = []
+        self._title, self._up = "", None
+        server.gui.main_panel.dock_right()
+        self.status = server.gui.add_html("", order=1000.0)
+
+    def draw(self) -> None:
+        """Bring every column up to date with the store."""
+        with self.server.atomic():
+            self._describe_scene()
+            name = str(self.store.get("page", "start"))
+            if name != self.name:
+                self.name = name
+                self._lay_out()
+            for drawer, panels in self.drawers:
+                drawer.draw(panels)
+            status = " · ".join(str(text) for text in self.store.get("status", ()) if text)
+            self.status.content = html.sentence(status, "secondary") if status else ""
+
+    def _describe_scene(self) -> None:
+        title = str(self.store.get("title", "") or "HyRF Studio")
+        if title != self._title:
+            self._title = title
+            self.server.gui.set_panel_label(title)
+        up = self.store.get("scene.up")
+        if up is not None and (self._up is None or tuple(up) != self._up):
+            self._up = tuple(float(value) for value in up)
+            self.server.scene.set_up_direction(self._up)
+
+    def _lay_out(self) -> None:
+        for drawer, _ in self.drawers:
+            drawer.clear()
+        for column in self.columns:
+            column.remove()
+        self.drawers, self.columns = [], []
+        is_start = self.name == "start"
+        self.server.gui.main_panel.set_width(START_WIDTH if is_start else COLUMN_WIDTH)
+        if is_start:
+            self._add(contextlib.nullcontext(), layout.START)
+            return
+        self._add(contextlib.nullcontext(), layout.RIGHT)
+        top, bottom = self.server.gui.add_panel(), self.server.gui.add_panel()
+        top.dock_left()
+        top.set_width(COLUMN_WIDTH)
+        bottom.dock_below(top)
+        self.columns = [bottom, top]
+        self._add(top.add_tab("Training and cameras"), layout.LEFT)
+        self._add(bottom.add_tab("Results"), layout.BOTTOM)
+
+    def _add(self, container: Any, panels: tuple[layout.Panel, ...]) -> None:
+        self.drawers.append((Drawer(self.server.gui, container, self.store, self.post), panels))

@@ -1,0 +1,233 @@
+"""One browser's picture: its camera becomes ours, our frames become its background.
+
+viser's cameras look along +z, x right, y down like ours, with a vertical field of view in radians
+and the size of the browser's canvas in pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import viser
+
+from app.actions import Action, CloseView, MoveCamera, ResizeView
+from app.web import html
+from app.web.page import COLUMN_WIDTH, START_WIDTH
+from core.base.latest import Latest
+from core.capture.camera import Camera
+from core.render.view import Frame
+
+if TYPE_CHECKING:
+    from app.session import Session
+
+SETTLE_S = 0.25  # a browser moved from here reports steps on its way: they are no hand's
+REST_S = 0.2  # without a new camera for this long, the hand has let go
+FRAME_S = 1 / 30  # frames are not queued: the newest is sent when this has passed
+LARGEST_SIDE = 1280  # pixels of a rendered frame; the browser enlarges it
+QUALITY_MOVING, QUALITY_AT_REST = 60, 80
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """What a browser reports about its camera."""
+
+    wxyz: tuple[float, ...]
+    position: tuple[float, ...]
+    fov: float
+    width: int
+    height: int
+
+
+def to_camera(pose: Pose) -> Camera:
+    """Return our camera for a browser's, with at most `LARGEST_SIDE` pixels."""
+    shrink = min(1.0, LARGEST_SIDE / max(pose.width, pose.height, 1))
+    width, height = max(1, round(pose.width * shrink)), max(1, round(pose.height * shrink))
+    focal = height / (2 * np.tan(pose.fov / 2))
+    camera_to_world = np.eye(4)
+    camera_to_world[:3, :3] = viser.transforms.SO3(np.asarray(pose.wxyz)).as_matrix()
+    camera_to_world[:3, 3] = pose.position
+    return Camera(camera_to_world, focal, focal, width / 2, height / 2, width, height)
+
+
+class Viewport:
+    """A browser's view. Made, ticked and closed on the app loop; viser's threads only fill `poses`."""
+
+    def __init__(self, client: viser.ClientHandle, session: Session) -> None:
+        self.client, self.session = client, session
+        self.view = view_name(client.client_id)
+        self.num_sent = 0
+        self._poses: Latest[Pose] = Latest()
+        self._camera: Camera | None = None
+        self._is_moving = False
+        self._size = (0, 0)
+        self._moved_at = self._sent_at = self._settled_at = float("-inf")
+        self._version = 0
+        self._frame: Frame | None = None
+        self._place: tuple[object, ...] = ()
+        self._caption = client.gui.add_html("", order=-1.0)
+
+        async def moved(camera: viser.CameraHandle) -> None:
+            self._poses.put(_pose(camera))
+
+        client.camera.on_update(moved)
+        self._poses.put(_pose(client.camera))
+
+    def tick(self, now: float) -> None:
+        """Pass on what the browser did, and send it the newest frame."""
+        self._set_up_place()
+        self._adopt(now)
+        self._pass_on(now)
+        self._send(now)
+
+    def close(self) -> None:
+        """Tell the session that nobody looks any more."""
+        self.session.post(CloseView(self.view))
+
+    def _set_up_place(self) -> None:
+        """Fit the orbit to the scene, once for each scene."""
+        store = self.session.store
+        radius = store.get("scene.radius")
+        up, center = store.get("scene.up"), store.get("scene.center")
+        if not radius or up is None or center is None:
+            return
+        place = (*np.round(np.concatenate([up, center]), 9).tolist(), float(radius))
+        if place == self._place:
+            return
+        self._place = place
+        camera = self.client.camera
+        # Widen before narrowing: viser refuses a smallest distance above the largest.
+        camera.max_orbit_distance = max(camera.max_orbit_distance, 20.0 * radius)
+        camera.min_orbit_distance = 1e-3 * radius
+        camera.max_orbit_distance = 20.0 * radius
+        camera.near, camera.far = 1e-3 * radius, 100.0 * radius
+
+    def _adopt(self, now: float) -> None:
+        """Move the browser to where the session moved this view."""
+        store, key = self.session.store, f"camera.{self.view}"
+        if key not in store.changed_since(self._version):
+            return
+        self._version = store.version
+        camera = store.get(key)
+        if camera is None:
+            return
+        hand = self.client.camera
+        position, forward, up = camera.center, camera.forward, self._up(camera)
+        lens = camera.fitted(max(1, hand.image_width), max(1, hand.image_height))
+        with self.client.atomic():
+            hand.position = position
+            hand.look_at = position + forward * self._distance(position, forward)
+            hand.up_direction = up
+            hand.fov = lens.vertical_fov
+        self._camera, self._is_moving, self._settled_at = lens, False, now + SETTLE_S
+
+    def _distance(self, position: np.ndarray, forward: np.ndarray) -> float:
+        """Return how far ahead the point lies that the browser orbits: abreast of the scene's centre."""
+        store = self.session.store
+        center, radius = store.get("scene.center"), store.get("scene.radius") or 1.0
+        if center is None:
+            return float(radius)
+        return float(max((np.asarray(center) - position) @ forward, 0.1 * radius))
+
+    def _up(self, camera: Camera) -> np.ndarray:
+        """Return the scene's up, tilted as little as the camera's roll demands."""
+        own_up, right = -camera.camera_to_world[:3, 1], camera.camera_to_world[:3, 0]
+        up = self.session.store.get("scene.up")
+        if up is None:
+            return own_up
+        upright = np.asarray(up) - (np.asarray(up) @ right) * right
+        return upright if upright @ own_up > 0.05 else own_up
+
+    def _pass_on(self, now: float) -> None:
+        pose = self._poses.take() if now >= self._settled_at else None
+        if pose is not None and pose.width > 0 and pose.height > 0:
+            camera = to_camera(pose)
+            if (camera.width, camera.height) != self._size:
+                self._size = (camera.width, camera.height)
+                self.session.post(ResizeView(self.view, *self._size))
+            # Before the session has chosen the first view, the browser's own is of no interest.
+            if self._camera is not None and not _same(self._camera, camera):
+                self._camera, self._is_moving, self._moved_at = camera, True, now
+                self.session.post(MoveCamera(self.view, camera, is_moving=True))
+                return
+        if self._is_moving and self._camera is not None and now - self._moved_at >= REST_S:
+            self._is_moving = False
+            self.session.post(MoveCamera(self.view, self._camera, is_moving=False))
+
+    def _send(self, now: float) -> None:
+        is_scene = self.session.store.get("page") == "scene"
+        frame = self.session.frame(self.view) if is_scene else None
+        if frame is None:
+            self._caption.content = waiting(is_scene)
+        if frame is self._frame or now - self._sent_at < FRAME_S:
+            return
+        self._frame, self._sent_at = frame, now
+        if frame is None:
+            self.client.scene.set_background_image(None)
+            return
+        is_final = frame.is_full and not frame.view.is_moving
+        self.client.scene.set_background_image(
+            frame.image,
+            format="jpeg",
+            jpeg_quality=QUALITY_AT_REST if is_final else QUALITY_MOVING,
+        )
+        self.num_sent += 1
+        self._caption.content = caption(frame)
+
+
+def view_name(client_id: int) -> str:
+    """Return the session's name for a browser's view."""
+    return f"web-{client_id}"
+
+
+def waiting(is_scene: bool) -> str:
+    """Return what stands where no picture is yet."""
+    if is_scene:
+        text = "The first picture appears in a moment."
+        return html.over_picture("", text, COLUMN_WIDTH, COLUMN_WIDTH)
+    text = "Open a capture or a scene, or try the demo, on the right."
+    return html.over_picture("HyRF Studio", text, 0, START_WIDTH)
+
+
+def caption(frame: Frame) -> str:
+    """Return one line about a frame: age, cost, pixels, and the legend of a map of numbers."""
+    height, width = frame.image.shape[:2]
+    camera = frame.view.camera
+    pixels = f"{width}x{height}"
+    if (width, height) != (camera.width, camera.height):
+        pixels += f" of {camera.width}x{camera.height}"
+    text = f"step {frame.step}, {frame.render_ms:.0f} ms, {pixels}"
+    legend = frame.legend
+    if "low" in legend and "high" in legend:
+        unit = str(legend.get("unit", ""))
+        text += f", {legend['low']:.3g} to {legend['high']:.3g} {unit}".rstrip()
+    return html.readout("View", text)
+
+
+def _pose(camera: viser.CameraHandle) -> Pose:
+    return Pose(
+        tuple(map(float, camera.wxyz)),
+        tuple(map(float, camera.position)),
+        float(camera.fov),
+        int(camera.image_width),
+        int(camera.image_height),
+    )
+
+
+def _same(one: Camera, other: Camera) -> bool:
+    """Return whether two views differ by no more than a browser's rounding."""
+    turn = np.abs(one.camera_to_world[:3, :3] - other.camera_to_world[:3, :3]).max()
+    shift = np.linalg.norm(one.center - other.center)
+    far_away = 1e-5 * (1.0 + np.linalg.norm(one.center))
+    return bool(
+        turn < 1e-4 and shift < far_away and abs(one.vertical_fov - other.vertical_fov) < 1e-4
+    )
+
+
+def for_client(action: Action, client_id: int | None) -> Action:
+    """Return an action aimed at the browser's own view where it leaves the view open."""
+    if client_id is None or getattr(action, "view", None) != "":
+        return action
+    return dataclasses.replace(action, view=view_name(client_id))  # type: ignore[call-arg]
