@@ -30,6 +30,7 @@ class _Drawn:
     """One camera's frame and what its backward pass needs."""
 
     camera: np.ndarray
+    features: np.ndarray
     tiles: cpu_tiles.Tiles
     rgb: np.ndarray
     alpha: np.ndarray
@@ -136,7 +137,7 @@ def _draw(
     cancelled: Callable[[], bool] | None = None,
 ) -> _Drawn | None:
     num, width, height = len(arrays[0]), request.width, request.height
-    features = np.empty((num, cpu_project.NUM_FEATURES), np.float32)
+    features = cpu_project.empty_features(num)
     depths, radii = np.empty(num, np.float32), np.empty(num, np.int32)
     means2d = np.empty((num, 2), np.float32)
     cpu_project.project(
@@ -150,10 +151,10 @@ def _draw(
         if cancelled and cancelled():
             return None
         cpu_kernels.blend(
-            tiles.features, tiles.ranks, tiles.tile_first, part, tiles.tiles_x, width, height,
+            features, tiles.rows, tiles.tile_first, part, tiles.tiles_x, width, height,
             numba.get_num_threads(), rgb, alpha, depth,
         )  # fmt: skip
-    return _Drawn(camera, tiles, rgb, alpha, depth, means2d, radii)
+    return _Drawn(camera, features, tiles, rgb, alpha, depth, means2d, radii)
 
 
 def _bands(order: np.ndarray, tiles: cpu_tiles.Tiles) -> Iterator[np.ndarray]:
@@ -174,16 +175,16 @@ def _backward(
     absgrad: np.ndarray,
 ) -> None:
     tiles = drawn.tiles
-    pair_gradients = np.empty((len(tiles.ranks), cpu_project.NUM_GRADIENTS), np.float32)
+    pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
     cpu_kernels.blend_backward(
-        tiles.features, tiles.ranks, tiles.slots, tiles.tile_first, tiles.heaviest_first(),
+        drawn.features, tiles.rows, tiles.slots, tiles.tile_first, tiles.heaviest_first(),
         tiles.tiles_x, request.width, request.height, numba.get_num_threads(),
         drawn.rgb, drawn.alpha, drawn.depth, *to_pictures, pair_gradients,
     )  # fmt: skip
     means, quats, scales, opacities, _ = arrays
     cpu_project.project_backward(
         means, quats, scales, opacities, drawn.camera, request.antialiased,
-        tiles.rank_of_row, tiles.slot_first, pair_gradients, *gradients, absgrad,
+        tiles.slot_first, pair_gradients, *gradients, absgrad,
     )  # fmt: skip
 
 

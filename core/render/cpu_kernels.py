@@ -84,10 +84,10 @@ def _is_finished(state, rows, columns):
 
 
 @kernel
-def _row_range(f, rank, top, rows):
+def _row_range(f, row, top, rows):
     """Return the rows of the tile [first, last) that the ellipse can reach."""
-    middle = f[rank, Y] - np.float32(top) - _HALF
-    reach = f[rank, REACH_Y] + _MARGIN
+    middle = f[row, Y] - np.float32(top) - _HALF
+    reach = f[row, REACH_Y] + _MARGIN
     first = int(ceil(max(middle - reach, _ZERO)))
     last = int(floor(max(min(middle + reach, np.float32(rows - 1)), -_ONE)))
     return first, last + 1
@@ -106,7 +106,7 @@ def _store_tile(state, left, top, rows, columns, rgb, alpha, depth):
 
 
 @kernel
-def _blend_tile(f, ranks, first, last, left, top, rows, columns, rgb, alpha, depth):
+def _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, depth):
     """Blend one tile and write its pixels."""
     # one array made here: its strides are constants and nothing can alias, which the inner loop needs
     state = np.empty((TILE, 6, TILE), np.float32)  # transmittance, red, green, blue, depth, lane
@@ -117,7 +117,7 @@ def _blend_tile(f, ranks, first, last, left, top, rows, columns, rgb, alpha, dep
     for pair in range(first, last):
         if (pair - first) % _CHECK_EVERY == 0 and _is_finished(state, rows, columns):
             break
-        g = ranks[pair]
+        g = members[pair]
         offset, opacity = np.float32(left) + _HALF - f[g, X], f[g, OPACITY]
         r, gr, b, z = f[g, RED], f[g, GREEN], f[g, BLUE], f[g, DEPTH]
         half_xx, xy, half_yy = _HALF * f[g, CONIC_XX], f[g, CONIC_XY], _HALF * f[g, CONIC_YY]
@@ -163,7 +163,7 @@ def _misses(to_first, half_squared):
 
 
 @parallel_kernel
-def blend(f, ranks, tile_first, tiles, tiles_x, width, height, workers, rgb, alpha, depth):
+def blend(f, members, tile_first, tiles, tiles_x, width, height, workers, rgb, alpha, depth):
     """Fill rgb [H, W, 3], alpha [H, W] and expected depth [H, W] of the listed tiles."""
     for worker in prange(workers):
         for place in range(worker, len(tiles), workers):
@@ -171,7 +171,7 @@ def blend(f, ranks, tile_first, tiles, tiles_x, width, height, workers, rgb, alp
             left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             first, last = tile_first[tile], tile_first[tile + 1]
-            _blend_tile(f, ranks, first, last, left, top, rows, columns, rgb, alpha, depth)
+            _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, depth)
 
 
 @kernel
@@ -225,7 +225,9 @@ def _finish_pair(lanes, f, g, offset, out):
 
 
 @kernel
-def _blend_tile_backward(f, ranks, slots, first, last, left, top, rows, columns, pictures, gradients, pair_gradients):
+def _blend_tile_backward(
+    f, members, slots, first, last, left, top, rows, columns, pictures, gradients, pair_gradients
+):
     """Retrace one tile and write the gradients of its pairs."""
     state = np.empty((TILE, 7, TILE), np.float32)
     lanes = np.zeros((9, TILE), np.float32)
@@ -237,7 +239,7 @@ def _blend_tile_backward(f, ranks, slots, first, last, left, top, rows, columns,
             for rest in range(pair, last):
                 pair_gradients[slots[rest]] = _ZERO
             break
-        g = ranks[pair]
+        g = members[pair]
         offset, opacity = np.float32(left) + _HALF - f[g, X], f[g, OPACITY]
         r, gr, b, z = f[g, RED], f[g, GREEN], f[g, BLUE], f[g, DEPTH]
         xx, xy, yy = f[g, CONIC_XX], f[g, CONIC_XY], f[g, CONIC_YY]
@@ -263,7 +265,12 @@ def _blend_tile_backward(f, ranks, slots, first, last, left, top, rows, columns,
                 stops = (t > _ZERO) & (left_over <= _STOP)
                 weight = _ZERO if stops else weight
                 state[y, 0, x] = -t if stops else left_over
-                to_r, to_g, to_b, to_z = state[y, 1, x], state[y, 2, x], state[y, 3, x], state[y, 4, x]
+                to_r, to_g, to_b, to_z = (
+                    state[y, 1, x],
+                    state[y, 2, x],
+                    state[y, 3, x],
+                    state[y, 4, x],
+                )
                 passed = weight * (r * to_r + gr * to_g + b * to_b + z * to_z)
                 rest = state[y, 5, x] - passed
                 state[y, 5, x] = rest
@@ -285,7 +292,7 @@ def _blend_tile_backward(f, ranks, slots, first, last, left, top, rows, columns,
 
 @parallel_kernel
 def blend_backward(
-    f, ranks, slots, tile_first, tiles, tiles_x, width, height, workers,
+    f, members, slots, tile_first, tiles, tiles_x, width, height, workers,
     rgb, alpha, depth, g_rgb, g_alpha, g_depth, pair_gradients,
 ):  # fmt: skip
     """Fill `pair_gradients` [pairs, 12] from the gradients of the three pictures."""
@@ -296,6 +303,6 @@ def blend_backward(
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             first, last = tile_first[tile], tile_first[tile + 1]
             _blend_tile_backward(
-                f, ranks, slots, first, last, left, top, rows, columns,
+                f, members, slots, first, last, left, top, rows, columns,
                 (rgb, alpha, depth), (g_rgb, g_alpha, g_depth), pair_gradients,
             )  # fmt: skip

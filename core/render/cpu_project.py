@@ -26,8 +26,9 @@ import numpy as np
 from core.nn.compiled import kernel, parallel_kernel, prange
 from core.render.backend import ALPHA_CUT, BLUR, NEAR
 
-X, Y, CONIC_XX, CONIC_XY, CONIC_YY, OPACITY, RED, GREEN, BLUE, DEPTH = range(10)
-REACH_X, REACH_Y, SLOPE, HALF_WIDTH = range(10, 14)  # the ellipse at the cut, see `row_span`
+X, Y, REACH_X, REACH_Y, SLOPE, HALF_WIDTH = range(6)  # the ellipse at the alpha cut, for binning
+CONIC_XX, CONIC_XY, CONIC_YY, OPACITY, RED, GREEN, BLUE, DEPTH = range(6, 14)
+NUM_ELLIPSE = 6
 NUM_FEATURES = 16
 
 G_X, G_Y, G_XX, G_XY, G_YY, G_OPACITY, G_RED, G_GREEN, G_BLUE, G_DEPTH, G_ABS_X, G_ABS_Y = range(12)
@@ -56,6 +57,13 @@ def camera_numbers(viewmat: np.ndarray, K: np.ndarray, width: int, height: int) 
     return np.concatenate(
         [viewmat[:3, :3].ravel(), viewmat[:3, 3], (fx, fy, cx, cy), bounds]
     ).astype(np.float64)
+
+
+def empty_features(num: int) -> np.ndarray:
+    """Allocate features [N, 16] so that every row is one cache line."""
+    numbers = np.empty((num + 1) * NUM_FEATURES, np.float32)
+    start = (-numbers.ctypes.data // 4) % NUM_FEATURES
+    return numbers[start : start + num * NUM_FEATURES].reshape(num, NUM_FEATURES)
 
 
 @kernel
@@ -235,7 +243,7 @@ def _quat_backward(quats, n, length, m, to_quats):
 
 @parallel_kernel
 def project_backward(
-    means, quats, scales, opacities, camera, antialiased, rank_of_row, slot_first, pair_gradients,
+    means, quats, scales, opacities, camera, antialiased, slot_first, pair_gradients,
     to_means, to_quats, to_scales, to_opacities, to_colors, absgrad,
 ):  # fmt: skip
     """Add up what the tiles found for each Gaussian and carry it to the five inputs (adding to them)."""
@@ -244,11 +252,10 @@ def project_backward(
         s, g = np.empty(_SCRATCH, np.float64), np.empty(NUM_GRADIENTS, np.float64)
         m, world, v, t = np.empty(9), np.empty(9), np.empty(3), np.empty(3)
         for n in range(chunk * CHUNK, min(num, (chunk + 1) * CHUNK)):
-            rank = rank_of_row[n]
-            if rank < 0 or slot_first[rank] == slot_first[rank + 1]:
+            if slot_first[n] == slot_first[n + 1]:
                 continue
             g[:] = 0.0
-            for slot in range(slot_first[rank], slot_first[rank + 1]):
+            for slot in range(slot_first[n], slot_first[n + 1]):
                 for k in range(NUM_GRADIENTS):
                     g[k] += pair_gradients[slot, k]
             _to_screen(means, quats, scales, n, camera, s)

@@ -15,7 +15,7 @@ import numpy as np
 
 from core.base.errors import RenderError
 from core.nn.compiled import kernel, parallel_kernel, prange
-from core.render.cpu_project import HALF_WIDTH, NUM_FEATURES, REACH_X, REACH_Y, SLOPE, X, Y
+from core.render.cpu_project import HALF_WIDTH, NUM_ELLIPSE, REACH_X, REACH_Y, SLOPE, X, Y
 
 TILE = 16
 _NUM_CHUNKS = 48
@@ -26,20 +26,16 @@ _MARGIN = 1e-3  # pixels; rounding must never lose a pixel at the border of an e
 
 @dataclass(eq=False)
 class Tiles:
-    """Depth-ordered Gaussians and the list of every tile.
+    """The Gaussians of every tile, front to back.
 
-    features     [V, 16]  rows of `cpu_project.project`, front to back
-    rank_of_row  [N]      place of a Gaussian in that order, -1 where not drawn
-    tile_first   [tiles + 1]  start of every tile's list; rows of tiles from the top
-    ranks        [pairs]  the lists
-    slots        [pairs]  where the backward pass writes a pair, so that a Gaussian's pairs are neighbours
-    slot_first   [V + 1]  start of every Gaussian's slots
+    tile_first  [tiles + 1]  start of every tile's list; tiles row by row from the top
+    rows        [pairs]      the lists
+    slots       [pairs]      where the backward pass writes a pair, so that a Gaussian's pairs are neighbours
+    slot_first  [N + 1]      start of every Gaussian's slots
     """
 
-    features: np.ndarray
-    rank_of_row: np.ndarray
     tile_first: np.ndarray
-    ranks: np.ndarray
+    rows: np.ndarray
     slots: np.ndarray
     slot_first: np.ndarray
     tiles_x: int
@@ -53,27 +49,22 @@ class Tiles:
 def bin_gaussians(features: np.ndarray, depths: np.ndarray, width: int, height: int) -> Tiles:
     """Sort what is visible by depth and list it per tile."""
     order = _depth_order(depths.view(np.uint32))
-    visible = len(order)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
-    ordered = np.empty((visible, NUM_FEATURES), np.float32)
-    rank_of_row = np.full(len(depths), -1, np.int32)
-    counts = np.zeros((_NUM_CHUNKS, tiles_x * tiles_y), np.int64)
-    slot_first = np.zeros(visible + 1, np.int64)
+    places = np.zeros((_NUM_CHUNKS, tiles_x * tiles_y), np.int64)
+    slot_first = np.zeros(len(depths) + 1, np.int64)
     workers = numba.get_num_threads()
-    _count(
-        features, order, tiles_x, width, height, workers, ordered, rank_of_row, counts, slot_first
-    )
+    _count(features, order, tiles_x, width, height, workers, places, slot_first)
     np.cumsum(slot_first, out=slot_first)
-    tile_first = _running_sum(counts)
-    pairs = int(tile_first[-1])
+    pairs = int(slot_first[-1])
     if pairs > _MOST_PAIRS:
         raise RenderError(
             f"{pairs} overlaps of Gaussians and tiles are more than the CPU renderer can hold; "
             "draw a smaller picture or prune the largest Gaussians."
         )
-    ranks, slots = np.empty(pairs, np.int32), np.empty(pairs, np.int32)
-    _fill(ordered, tiles_x, width, height, workers, counts, slot_first, ranks, slots)
-    return Tiles(ordered, rank_of_row, tile_first, ranks, slots, slot_first, tiles_x, tiles_y)
+    tile_first = _running_sum(places)
+    rows, slots = np.empty(pairs, np.int32), np.empty(pairs, np.int32)
+    _fill(features, order, tiles_x, width, height, workers, places, slot_first, rows, slots)
+    return Tiles(tile_first, rows, slots, slot_first, tiles_x, tiles_y)
 
 
 @kernel
@@ -107,30 +98,30 @@ def _depth_order(keys):
 
 
 @kernel
-def _tile_rows(f, rank, height):
-    """Return the first and last row of tiles that Gaussian `rank` can touch."""
-    low = max(math.ceil(f[rank, Y] - f[rank, REACH_Y] - 0.5 - _MARGIN), 0.0)
-    high = min(math.floor(f[rank, Y] + f[rank, REACH_Y] - 0.5 + _MARGIN), height - 1.0)
+def _tile_rows(f, row, height):
+    """Return the first and last row of tiles that Gaussian `row` can touch."""
+    low = max(math.ceil(f[row, Y] - f[row, REACH_Y] - 0.5 - _MARGIN), 0.0)
+    high = min(math.floor(f[row, Y] + f[row, REACH_Y] - 0.5 + _MARGIN), height - 1.0)
     if low > high:
         return 0, -1
     return int(low) // TILE, int(high) // TILE
 
 
 @kernel
-def _tile_columns(f, rank, tile_row, width):
+def _tile_columns(f, row, tile_row, width):
     """Return the first and last tile of a row of tiles that the ellipse touches (last < first: none).
 
     The ellipse at the alpha cut has its rightmost point at dy = slope * reach_y^2 / reach_x; within a band of
     rows its rightmost point lies at the dy nearest to that one.
     """
     x, reach_x, reach_y = (
-        np.float64(f[rank, X]),
-        np.float64(f[rank, REACH_X]),
-        np.float64(f[rank, REACH_Y]),
+        np.float64(f[row, X]),
+        np.float64(f[row, REACH_X]),
+        np.float64(f[row, REACH_Y]),
     )
-    slope, half = np.float64(f[rank, SLOPE]), np.float64(f[rank, HALF_WIDTH])
-    low = max(tile_row * TILE + 0.5 - f[rank, Y], -reach_y)
-    high = min(tile_row * TILE + TILE - 0.5 - f[rank, Y], reach_y)
+    slope, half = np.float64(f[row, SLOPE]), np.float64(f[row, HALF_WIDTH])
+    low = max(tile_row * TILE + 0.5 - f[row, Y], -reach_y)
+    high = min(tile_row * TILE + TILE - 0.5 - f[row, Y], reach_y)
     extreme = slope * reach_y * reach_y / reach_x
     dy = min(max(extreme, low), high)
     right = x + slope * dy + half * math.sqrt(max(0.0, 1.0 - (dy / reach_y) ** 2))
@@ -143,27 +134,33 @@ def _tile_columns(f, rank, tile_row, width):
     return int(first) // TILE, int(last) // TILE
 
 
+@kernel
+def _gather(features, order, start, end, ellipses):
+    """Copy what binning needs of a chunk: a loop without branches, so that memory is read ahead."""
+    for i in range(start, end):
+        row = order[i]
+        for k in range(NUM_ELLIPSE):
+            ellipses[i - start, k] = features[row, k]
+
+
 @parallel_kernel
-def _count(
-    features, order, tiles_x, width, height, workers, ordered, rank_of_row, counts, slot_first
-):
-    """Copy Gaussians into depth order and count, per chunk, their pairs by tile."""
+def _count(features, order, tiles_x, width, height, workers, counts, slot_first):
+    """Count pairs per chunk and tile, and per Gaussian (into the place after its own)."""
     num = len(order)
     for worker in prange(workers):
+        ellipses = np.empty((num // _NUM_CHUNKS + 1, NUM_ELLIPSE), np.float32)
         for chunk in range(worker, _NUM_CHUNKS, workers):
-            for rank in range(num * chunk // _NUM_CHUNKS, num * (chunk + 1) // _NUM_CHUNKS):
-                row = order[rank]
-                rank_of_row[row] = rank
-                for k in range(NUM_FEATURES):
-                    ordered[rank, k] = features[row, k]
+            start, end = num * chunk // _NUM_CHUNKS, num * (chunk + 1) // _NUM_CHUNKS
+            _gather(features, order, start, end, ellipses)
+            for i in range(end - start):
                 pairs = 0
-                top, bottom = _tile_rows(ordered, rank, height)
+                top, bottom = _tile_rows(ellipses, i, height)
                 for tile_row in range(top, bottom + 1):
-                    first, last = _tile_columns(ordered, rank, tile_row, width)
-                    for tile in range(first, last + 1):
-                        counts[chunk, tile_row * tiles_x + tile] += 1
-                        pairs += 1
-                slot_first[rank + 1] = pairs
+                    first, last = _tile_columns(ellipses, i, tile_row, width)
+                    for tile in range(tile_row * tiles_x + first, tile_row * tiles_x + last + 1):
+                        counts[chunk, tile] += 1
+                    pairs += last - first + 1
+                slot_first[order[start + i] + 1] = pairs
 
 
 @kernel
@@ -183,19 +180,23 @@ def _running_sum(counts):
 
 
 @parallel_kernel
-def _fill(ordered, tiles_x, width, height, workers, places, slot_first, ranks, slots):
+def _fill(features, order, tiles_x, width, height, workers, places, slot_first, rows, slots):
     """Write every pair into its tile's list."""
-    num = len(ordered)
+    num = len(order)
     for worker in prange(workers):
+        ellipses = np.empty((num // _NUM_CHUNKS + 1, NUM_ELLIPSE), np.float32)
         for chunk in range(worker, _NUM_CHUNKS, workers):
-            for rank in range(num * chunk // _NUM_CHUNKS, num * (chunk + 1) // _NUM_CHUNKS):
-                slot = slot_first[rank]
-                top, bottom = _tile_rows(ordered, rank, height)
+            start, end = num * chunk // _NUM_CHUNKS, num * (chunk + 1) // _NUM_CHUNKS
+            _gather(features, order, start, end, ellipses)
+            for i in range(end - start):
+                row = order[start + i]
+                slot = slot_first[row]
+                top, bottom = _tile_rows(ellipses, i, height)
                 for tile_row in range(top, bottom + 1):
-                    first, last = _tile_columns(ordered, rank, tile_row, width)
-                    for tile in range(first, last + 1):
-                        place = places[chunk, tile_row * tiles_x + tile]
-                        places[chunk, tile_row * tiles_x + tile] = place + 1
-                        ranks[place] = rank
+                    first, last = _tile_columns(ellipses, i, tile_row, width)
+                    for tile in range(tile_row * tiles_x + first, tile_row * tiles_x + last + 1):
+                        place = places[chunk, tile]
+                        places[chunk, tile] = place + 1
+                        rows[place] = row
                         slots[place] = slot
                         slot += 1

@@ -71,7 +71,7 @@ def _stages(splats: Splats, K: np.ndarray, width: int, height: int) -> tuple[dic
     num, workers = len(splats), numba.get_num_threads()
     arrays = [getattr(splats, name).numpy() for name in ("means", "quats", "scales", "opacities", "colors")]
     camera = cpu_project.camera_numbers(np.eye(4), K, width, height)
-    features = np.empty((num, cpu_project.NUM_FEATURES), np.float32)
+    features = cpu_project.empty_features(num)
     depths, radii, means2d = np.empty(num, np.float32), np.empty(num, np.int32), np.empty((num, 2), np.float32)
     rgb, alpha, depth = (np.empty((height, width, *tail), np.float32) for tail in ((3,), (), ()))
     projected = (features, depths, radii, means2d)
@@ -80,7 +80,7 @@ def _stages(splats: Splats, K: np.ndarray, width: int, height: int) -> tuple[dic
     order = tiles.heaviest_first()
     pictures = (rgb, alpha, depth)
     gradients = [np.ones_like(picture) for picture in pictures]
-    pair_gradients = np.empty((len(tiles.ranks), cpu_project.NUM_GRADIENTS), np.float32)
+    pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
     into = [np.zeros_like(array) for array in arrays]
     absgrad = np.zeros((num, 2), np.float32)
     lists = (tiles.tile_first, order, tiles.tiles_x, width, height, workers)
@@ -96,16 +96,16 @@ def _stages(splats: Splats, K: np.ndarray, width: int, height: int) -> tuple[dic
         "project": lambda: cpu_project.project(*arrays, camera, width, height, False, *projected),
         "sort by depth": lambda: cpu_tiles._depth_order(depths.view(np.uint32)),
         "sort and list per tile": lambda: cpu_tiles.bin_gaussians(features, depths, width, height),
-        "blend": lambda: cpu_kernels.blend(tiles.features, tiles.ranks, *lists, *pictures),
+        "blend": lambda: cpu_kernels.blend(features, tiles.rows, *lists, *pictures),
         "blend backward": lambda: cpu_kernels.blend_backward(
-            tiles.features, tiles.ranks, tiles.slots, *lists, *pictures, *gradients, pair_gradients
+            features, tiles.rows, tiles.slots, *lists, *pictures, *gradients, pair_gradients
         ),
         "project backward": lambda: cpu_project.project_backward(
-            *arrays[:4], camera, False, tiles.rank_of_row, tiles.slot_first, pair_gradients, *into, absgrad
+            *arrays[:4], camera, False, tiles.slot_first, pair_gradients, *into, absgrad
         ),
         "frame (no gradient)": lambda: renderer.rasterize(splats, viewmats, Ks, width, height),
         "frame and backward": both_ways,
-    }, len(tiles.ranks)
+    }, len(tiles.rows)
 
 
 if __name__ == "__main__":
