@@ -1,8 +1,9 @@
 """The native scene file: one zip archive of `meta.json` and one zstd-packed member per array.
 
-    meta.json    format, version, kind, step, num_gaussians, bounds, up, to_original, settings,
-                 summary, components (bytes on disk), parts (how each array is coded)
-    NAME.zst     an array as core/formats/codings.py packs it
+    meta.json         format, version, kind, step, num_gaussians, bounds, up, to_original, settings,
+                      components (bytes on disk), parts (how each array is coded)
+    summary.json.zst  what the scene remembers of its capture
+    NAME.zst          an array as core/formats/codings.py packs it
 
 Nothing in it is executed. Before an array is unpacked its size follows from its declared shape and
 is compared with what zstd declares, so a small file cannot ask for much memory. Unknown members and
@@ -28,10 +29,12 @@ from core.capture.camera import Similarity
 from core.formats.archive import Archive, write_archive
 from core.formats.codings import RAW_DTYPES, content_bytes, pack, position_codes, unpack
 from core.formats.files import replacing
+from core.formats.packing import squeeze, unpacked_bytes, unsqueeze
 from core.radiance.parts import Coding, Part, SceneParts
 
 VERSION = (1, 0)
 META = "meta.json"
+SUMMARY = "summary.json.zst"
 MAX_META_BYTES = 4 << 20
 FREE_BYTES = 16 << 20  # what even the smallest file may unpack to
 MAX_RATIO = 1000  # beyond that, bytes unpacked per byte of the file
@@ -71,7 +74,6 @@ class _Meta(BaseModel):
     up: Vector
     to_original: _Frame
     settings: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
     parts: dict[str, _Entry] = Field(max_length=1000)
 
 
@@ -90,7 +92,8 @@ def write(scene: SceneParts, path: Path) -> WriteReport:
     path = Path(path)
     meta, members = _packed(scene, path)
     with replacing(path) as temporary:
-        write_archive(temporary, {META: _to_json(meta), **members})
+        summary = squeeze(_to_json(scene.summary))
+        write_archive(temporary, {META: _to_json(meta), SUMMARY: summary, **members})
         read(temporary)
     return WriteReport(
         path, path.stat().st_size, _components(meta["parts"], path), meta["num_gaussians"]
@@ -110,6 +113,7 @@ def read(path: Path) -> SceneParts:
                 f"would unpack to over {MAX_RATIO} times its {archive.size} bytes"
             )
         parts = {name: _read_part(archive, name, entry) for name, entry in meta.parts.items()}
+        summary = _read_summary(archive)
     return SceneParts(
         kind=meta.kind,
         parts=parts,
@@ -118,7 +122,7 @@ def read(path: Path) -> SceneParts:
         bounds=np.array(meta.bounds),
         up=np.array(meta.up),
         to_original=_similarity(archive, meta.to_original),
-        summary=meta.summary,
+        summary=summary,
     )
 
 
@@ -126,7 +130,7 @@ def info(path: Path) -> dict[str, Any]:
     """Return what a scene file says about itself; no array is read."""
     path = Path(path)
     with Archive(path) as archive:
-        meta = _read_meta(archive)
+        meta, summary = _read_meta(archive), _read_summary(archive)
     entries = {name: entry.model_dump() for name, entry in meta.parts.items()}
     return {
         "kind": meta.kind,
@@ -137,7 +141,7 @@ def info(path: Path) -> dict[str, Any]:
         "bytes_by_component": _components(entries, path),
         "step": meta.step,
         "to_original": meta.to_original.model_dump(),
-        "summary": meta.summary,
+        "summary": summary,
     }
 
 
@@ -181,7 +185,6 @@ def _packed(scene: SceneParts, path: Path) -> tuple[dict[str, Any], dict[str, by
         "up": np.asarray(scene.up, dtype=float).tolist(),
         "to_original": scene.to_original.to_json(),
         "settings": scene.settings,
-        "summary": scene.summary,
         "components": _sums(entries),
         "parts": entries,
     }
@@ -221,8 +224,8 @@ def _components(entries: Mapping[str, Mapping[str, Any]], path: Path) -> dict[st
     return {**sums, "container": path.stat().st_size - sum(sums.values())}
 
 
-def _to_json(meta: dict[str, Any]) -> bytes:
-    return json.dumps(_plain(meta), separators=(",", ":"), allow_nan=False).encode()
+def _to_json(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -245,13 +248,28 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
-def _read_meta(archive: Archive) -> _Meta:
-    content = archive.read(META, MAX_META_BYTES)
+def _from_json(archive: Archive, name: str, content: bytes) -> dict[str, Any]:
     try:
         values = json.loads(content, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
-        raise archive.damaged(f"has a description that cannot be read ({error})") from None
-    version = values.get("version") if isinstance(values, dict) else None
+        raise archive.damaged(f"has a '{name}' that cannot be read ({error})") from None
+    if not isinstance(values, dict):
+        raise archive.damaged(f"has a '{name}' that is no description")
+    return values
+
+
+def _read_summary(archive: Archive) -> dict[str, Any]:
+    payload = archive.read(SUMMARY, MAX_META_BYTES)
+    try:
+        content = unsqueeze(payload, unpacked_bytes(payload, MAX_META_BYTES))
+    except ValueError as error:
+        raise archive.damaged(f"has a '{SUMMARY}' that {error}") from None
+    return _from_json(archive, SUMMARY, content)
+
+
+def _read_meta(archive: Archive) -> _Meta:
+    values = _from_json(archive, META, archive.read(META, MAX_META_BYTES))
+    version = values.get("version")
     major = version[0] if isinstance(version, list) and version else None
     if isinstance(major, int) and major > VERSION[0]:
         raise FormatError(

@@ -19,12 +19,22 @@ def squeeze(content: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=PACK_LEVEL, write_content_size=True).compress(content)
 
 
-def unsqueeze(payload: bytes, size: int) -> bytes:
-    """Unpack exactly `size` bytes; the declared size is compared before anything is allocated."""
+def unpacked_bytes(payload: bytes, most: int) -> int:
+    """Return the size that a frame declares, if it is at most `most`."""
     try:
         declared = zstandard.get_frame_parameters(payload).content_size
-        if declared != size:
-            raise ValueError(f"unpacks to {declared} bytes where its shape needs {size}")
+    except zstandard.ZstdError as error:
+        raise ValueError(f"cannot be unpacked ({error})") from None
+    if declared > most:
+        raise ValueError(f"unpacks to {declared} bytes, at most {most} are expected")
+    return declared
+
+
+def unsqueeze(payload: bytes, size: int) -> bytes:
+    """Unpack exactly `size` bytes; the declared size is compared before anything is allocated."""
+    if unpacked_bytes(payload, size) != size:
+        raise ValueError(f"unpacks to fewer than the {size} bytes its shape needs")
+    try:
         content = zstandard.ZstdDecompressor().decompress(
             payload, max_output_size=size, allow_extra_data=False
         )

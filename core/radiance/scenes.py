@@ -15,6 +15,7 @@ KINDS = {
     "hyrf": "core.radiance.hybrid:HybridScene",
     "splats": "core.radiance.sh_splats:SplatScene",
 }
+FREE_ENTRIES = 1 << 24  # tables up to 64 MiB are allocated without asking
 
 
 def assemble(scene: SceneParts, device: str = "cpu") -> Snapshot:
@@ -41,13 +42,10 @@ def assemble(scene: SceneParts, device: str = "cpu") -> Snapshot:
 
 def _expect_tables(scene: SceneParts) -> None:
     """Refuse settings that ask for larger tables than the file holds, before any is allocated."""
-    fields = scene.settings["config"]["fields"]
-    if not scene.settings["config"].get("has_fields", True):
-        held = 0
-    else:
-        held = scene.parts["radiance_grid"].values.size
-    asked = (
-        int(fields["levels"]) * int(fields["features"]) * 2 ** min(int(fields["log2_table"]), 40)
-    )
-    if asked > max(held, 1 << 22):
+    config = scene.settings["config"]
+    fields = config["fields"]
+    held = scene.parts["radiance_grid"].values.size if config.get("has_fields", True) else 0
+    rows = 2 ** min(int(fields["log2_table"]), 40)
+    asked = int(fields["levels"]) * int(fields["features"]) * rows
+    if asked > max(held, FREE_ENTRIES):
         raise ValueError(f"the settings ask for {asked} table entries, the file holds {held}")

@@ -22,8 +22,6 @@ from core.radiance.splats import Splats
 from core.radiance.visible import visible_rows
 
 NAMES = ("means", "log_scales", "quats", "opacity_logits", "sh_coeffs")
-NEAR = 0.01  # scene units; what is nearer is not drawn
-REACH = 3.5  # standard deviations a Gaussian can touch the picture from
 UNIT_TOLERANCE = 0.02  # what 8 bits do to the length of a rotation
 
 
@@ -45,12 +43,12 @@ class SplatScene:
         self.num_gaussians, self.device = count, explicit["means"].device
         self.bounds, self.up = surroundings.bounds, surroundings.up
         self.to_original = surroundings.to_original
-        self._reach = REACH * explicit["log_scales"].amax(dim=1).exp()  # [N]
+        self._sizes = explicit["log_scales"].amax(dim=1).exp()  # [N]
 
     @torch.no_grad()
     def splats(self, camera: Camera) -> Splats:
         """Return the Gaussians that can touch the picture, with the colours seen from the camera."""
-        rows = visible_rows(self.explicit["means"], camera, NEAR, self._reach)
+        rows = visible_rows(self.explicit["means"], camera, self._sizes)
         return self._seen(rows, camera.center)
 
     @torch.no_grad()
