@@ -102,12 +102,6 @@ class RowAdam:
             for moment in moments.values():
                 moment[rows] = 0
 
-    def forget(self, rows: torch.Tensor) -> None:
-        """Set the moments of these rows to zero, as for Gaussians that were moved elsewhere."""
-        for moments in (self.first, self.second):
-            for moment in moments.values():
-                moment[rows] = 0
-
     def keep(self, rows: torch.Tensor) -> None:
         """Keep only these rows of all moments (indices or a mask), in their order."""
         for moments in (self.first, self.second):
