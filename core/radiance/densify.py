@@ -291,7 +291,7 @@ def append(model: GaussianModel, optimizer: RowAdam, placement: Placement) -> No
     for name, values in model.place(placement).items():
         model.explicit[name] = torch.cat((model.explicit[name], values))
     optimizer.append(len(placement.rows))
-    optimizer.params = model.explicit
+    optimizer.bind(model.explicit)
 
 
 def write(
@@ -308,4 +308,4 @@ def keep_rows(model: GaussianModel, optimizer: RowAdam, rows: torch.Tensor) -> N
     for name, values in model.explicit.items():
         model.explicit[name] = values[rows].contiguous()
     optimizer.keep(rows)
-    optimizer.params = model.explicit
+    optimizer.bind(model.explicit)

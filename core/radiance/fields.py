@@ -78,7 +78,7 @@ class Space:
 
 
 def space_of(cameras: Iterable[Camera], box: str = "sphere", sphere_scale: float = 100.0) -> Space:
-    """Fit the space to the cameras: `sphere` is mean +- 1.1 radius (the code), `extremes` their bounding box (the paper)."""
+    """Fit the space to the cameras: `sphere` is mean +- 1.1 radius (code), `extremes` their box (paper)."""
     centers = np.stack([camera.center for camera in cameras])  # [C, 3]
     middle = centers.mean(0)
     radius = 1.1 * max(float(np.linalg.norm(centers - middle, axis=1).max()), 1e-3)

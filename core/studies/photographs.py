@@ -265,7 +265,7 @@ class PhotoStudy(Study):
         """Take back what `state` returned."""
         self.steps_done = int(state["steps_done"])
         self.model.load(state["model"])
-        self.optimizer.params = self.model.explicit
+        self.optimizer = RowAdam(self.model.explicit, dict(self.model.rates(self.progress)))
         self.optimizer.load(state["optimizer"])
         self.density.load(state["density"])
         self.photos.load(state["photos"])

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from core.base.config import live
 from core.capture.camera import Camera
-from core.nn.adam import TableAdam
+from core.nn.adam import RowAdam
 from core.radiance.fields import HybridFields, Space, space_of
 from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
 from core.radiance.init import color_logits, logit, neighbour_distance
@@ -117,7 +117,9 @@ class HyrfModel:
         self.networks = torch.optim.Adam(
             decoder.fields.network_parameters(), lr=config.fields_rate, eps=1e-15
         )
-        self.tables = {name: TableAdam(grid) for name, grid in decoder.fields.grids().items()}
+        self.grids = decoder.fields.grids()
+        tables = {name: grid.table for name, grid in self.grids.items()}
+        self.tables = RowAdam(tables, dict.fromkeys(tables, config.fields_rate))
 
     def decode(self, leaves: Leaves, camera: Camera) -> Splats:
         """Activate gathered rows for a camera."""
@@ -173,8 +175,11 @@ class HyrfModel:
             group["lr"] = rate
         self.networks.step()
         self.networks.zero_grad(set_to_none=True)
-        for table in self.tables.values():
-            table.step(rate)
+        self.tables.rates = dict.fromkeys(self.grids, rate)
+        self.tables.step_marked(
+            {name: grid.gradient() for name, grid in self.grids.items()},
+            {name: grid.touched() for name, grid in self.grids.items()},
+        )
         self.is_background_on = progress >= self.config.background_start
 
     def scene(self, step: int) -> HybridScene:
@@ -193,7 +198,7 @@ class HyrfModel:
             "explicit": dict(self.explicit),
             "fields": dict(self.decoder.fields.state_dict()),
             "networks": {str(index): dict(values) for index, values in moments.items()},
-            "tables": {name: table.state() for name, table in self.tables.items()},
+            "tables": self.tables.state(),
             "is_background_on": self.is_background_on,
         }
 
@@ -206,8 +211,7 @@ class HyrfModel:
             int(index): dict(values) for index, values in state["networks"].items()
         }
         self.networks.load_state_dict(optimizer)
-        for name, table in self.tables.items():
-            table.load(state["tables"][name])
+        self.tables.load(state["tables"])
         self.is_background_on = bool(state["is_background_on"])
 
 
