@@ -5,38 +5,64 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+from app.actions import Action, OpenDemo, OpenPath
+from app.desktop.display import display_problem
 from app.session import Session
+from app.training import TrainingPlan
 from core.base.config import parse_settings
 
 
 def open_window(arguments: Namespace) -> int:
     """Open what was asked for and stay until the window closes."""
+    problem = None if arguments.web else display_problem()
+    if problem is not None:
+        print(f"{problem} Serving the web view instead.", file=sys.stderr)
+    session = Session(device=arguments.device, plan=_plan(arguments))
+    session.post(_opening(arguments.path))
+    try:
+        if arguments.web or problem is not None:
+            return _serve(session, arguments)
+        return _show(session, arguments)
+    finally:
+        session.close()
+
+
+def _plan(arguments: Namespace) -> TrainingPlan:
     settings = dict(parse_settings(arguments.set))
     if arguments.steps:
         settings["steps"] = str(arguments.steps)
-    problem = None if arguments.web else _display_problem()
-    if problem is not None:
-        print(f"{problem} Serving the web view instead.", file=sys.stderr)
-    session = Session()
-    session.post(opening(arguments, settings))
-    try:
-        if arguments.web or problem is not None:
-            from app.web import server
+    return TrainingPlan(
+        study=arguments.study,
+        preset=arguments.preset,
+        settings=settings,
+        seed=arguments.seed,
+        max_size=arguments.max_size,
+        starts=not arguments.no_train,
+    )
 
-            return server.run(
-                session,
-                host=arguments.host,
-                port=arguments.port,
-                token=arguments.token,
-                frames=arguments.frames,
-            )
-        from app.desktop import window
 
-        return window.run(
-            session,
-            frames=arguments.frames,
-            screenshot=arguments.screenshot,
-            size=arguments.size,
-        )
-    finally:
-        session.close()
+def _opening(path: str | None) -> Action:
+    return OpenDemo() if path is None else OpenPath(path)
+
+
+def _serve(session: Session, arguments: Namespace) -> int:
+    from app.web import server
+
+    return server.run(
+        session,
+        host=arguments.host,
+        port=arguments.port,
+        token=arguments.token,
+        frames=arguments.frames,
+    )
+
+
+def _show(session: Session, arguments: Namespace) -> int:
+    from app.desktop import window
+
+    return window.run(
+        session,
+        frames=arguments.frames,
+        screenshot=arguments.screenshot,
+        size=arguments.size,
+    )
