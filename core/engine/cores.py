@@ -53,6 +53,8 @@ def use_cores(count: int) -> None:
 
     import core.nn.compiled  # noqa: F401 - chooses the threading layer before any pool starts
 
+    # the first use in a thread adopts the number set last in any thread: get that over with before
+    torch.get_num_threads()
     torch.set_num_threads(max(1, count))
     numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))
 

@@ -54,6 +54,7 @@ class _Seat:
     asked_s: float
     waiting_s: float  # since when a request has been unanswered
     changed_s: float  # when the picture asked for last changed
+    taken: View | None = None  # the newest request whose drawing has begun
     shown: View | None = None
     drawing: Drawing | None = None
     frame: Frame | None = None
@@ -105,7 +106,7 @@ class RenderService:
             else:
                 if not _same_picture(seat.asked, view):
                     seat.changed_s, seat.wanted_s = now, None
-                if seat.asked is seat.shown:
+                if seat.asked is seat.taken:
                     seat.waiting_s = now
                 seat.asked, seat.asked_s = view, now
         self._wake.set()
@@ -216,6 +217,7 @@ class RenderService:
 
     def _draw(self, seat: _Seat, job: Job) -> None:
         view, asked_s, began = seat.asked, seat.asked_s, self._clock()
+        seat.taken = view
         is_first_of_snapshot = self._take_snapshot(job, began)
         snapshot = self._snapshot
         if snapshot is None:
@@ -260,6 +262,7 @@ class RenderService:
     def _recompose(self, seat: _Seat) -> None:
         """Answer from layers that are there; a request that only repeats the last one costs nothing."""
         view, drawing, frame = seat.asked, seat.drawing, seat.frame
+        seat.taken = view
         assert drawing is not None
         if frame is not None and _same_picture(frame.view, view):
             seat.frame, seat.shown = replace(frame, view=view), view
@@ -298,13 +301,13 @@ class RenderService:
         """Return the question a full picture asks between tile rows."""
         if seat.wanted_s is None:
             seat.wanted_s = self._clock()
-        wanted_s = seat.wanted_s
+        wanted_s, is_answer = seat.wanted_s, seat.shown is not view
 
         def cancelled() -> bool:
             if self._is_closing or not _same_picture(seat.asked, view):
                 return True
             now = self._clock()
-            if now - wanted_s > PATIENCE_S:
+            if is_answer or now - wanted_s > PATIENCE_S:
                 return False
             return any(
                 other is not seat and other.asked is not other.shown and other.is_moving(now)
