@@ -20,14 +20,13 @@ import torch
 
 from core.base.errors import RunError
 from core.nn import adam_kernels as kernels
-from core.nn.hashgrid import HashGrid
 
 
 class RowAdam:
     """Adam for parameters whose first axis is rows; `rates` may be changed between steps.
 
-    The tensors in `params` are written in place. When rows come or go, call `keep` or `append` and
-    assign the new tensors to `params`. Compiled loops on the CPU in float32, torch elsewhere.
+    The tensors in `params` are written in place. When rows come or go, call `keep` or `append`, then
+    `bind` the new tensors. Compiled loops on the CPU in float32, torch elsewhere.
     """
 
     def __init__(
@@ -37,12 +36,25 @@ class RowAdam:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-15,
     ) -> None:
-        self.params = params
+        self.params: dict[str, torch.Tensor] = {}
         self.rates = dict(rates)
         self.betas, self.eps = betas, eps
         self.first = {name: _zeros(param) for name, param in params.items()}
         self.second = {name: _zeros(param) for name, param in params.items()}
         self.counts = dict.fromkeys(params, 0)
+        self.bind(params)
+
+    def bind(self, params: Mapping[str, torch.Tensor]) -> None:
+        """Work on these tensors from now on, after `keep` or `append` changed the number of rows."""
+        for name, param in params.items():
+            if param.shape != self.first[name].shape:
+                raise ValueError(
+                    f"{name}: the parameter is {tuple(param.shape)}, its moments are "
+                    f"{tuple(self.first[name].shape)}; call keep or append first"
+                )
+            if not param.is_contiguous():
+                raise ValueError(f"{name}: the parameter must be contiguous")
+        self.params = dict(params)
 
     @torch.no_grad()
     def step(self, grads: Mapping[str, torch.Tensor], rows: torch.Tensor | None = None) -> None:
@@ -142,11 +154,6 @@ class RowAdam:
     def _flat(self, name: str, num_rows: int) -> tuple[torch.Tensor, ...]:
         """Return parameter and moments as [num_rows, C] views of the same memory."""
         param, first, second = self.params[name].detach(), self.first[name], self.second[name]
-        if param.shape != first.shape:
-            raise ValueError(
-                f"{name}: the parameter is {tuple(param.shape)}, its moments are {tuple(first.shape)}; "
-                "call keep or append when rows come or go"
-            )
         width = param.numel() // num_rows if num_rows else 1
         return tuple(tensor.view(num_rows, width) for tensor in (param, first, second))
 
@@ -169,29 +176,6 @@ class RowAdam:
         square = keep2 * second[chosen] + take2 * grad * grad
         first[chosen], second[chosen] = moment, square
         values[chosen] -= rate * moment / (square.sqrt() * correction + eps)
-
-
-class TableAdam:
-    """Adam for the table of one hash grid: visits and clears the rows the last backward touched."""
-
-    def __init__(
-        self, grid: HashGrid, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-15
-    ) -> None:
-        self.grid = grid
-        self._rows = RowAdam({"table": grid.table}, {"table": 0.0}, betas, eps)
-
-    def step(self, rate: float) -> None:
-        """Update the touched rows and leave a cleared gradient behind."""
-        self._rows.rates["table"] = rate
-        self._rows.step_marked({"table": self.grid.gradient()}, {"table": self.grid.touched()})
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return moments and step count as copies."""
-        return self._rows.state()
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over what `state` returned."""
-        self._rows.load(state)
 
 
 def _zeros(param: torch.Tensor) -> torch.Tensor:

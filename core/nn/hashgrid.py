@@ -12,7 +12,7 @@ level needs fewer: one rectangular parameter is simpler than a list of offsets.
 
 Most rows get no gradient in a step. The backward therefore sums into one persistent gradient
 (which is also `table.grad`) and marks the rows it touched, so that an optimizer can visit and
-clear only those (`TableAdam` does). `torch.autograd.grad` does not see the table.
+clear only those (`RowAdam.step_marked` does). `torch.autograd.grad` does not see the table.
 """
 
 from __future__ import annotations

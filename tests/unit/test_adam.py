@@ -5,7 +5,7 @@ import torch
 
 from core.base.errors import RunError
 from core.nn import adam_kernels as kernels
-from core.nn.adam import RowAdam, TableAdam
+from core.nn.adam import RowAdam
 from core.nn.hashgrid import HashGrid, HashGridConfig
 
 DTYPES = [torch.float32, torch.float64]  # compiled loops, torch operations
@@ -90,12 +90,12 @@ def test_a_hash_grid_is_updated_and_cleared_where_it_was_touched(dtype, features
     generator = torch.Generator().manual_seed(0)
     grid, dense = HashGrid(config, generator).to(dtype), HashGrid(config).to(dtype)
     dense.load_state_dict(grid.state_dict())
-    optimizer = TableAdam(grid)
+    optimizer = RowAdam({"table": grid.table}, {"table": 1e-2})
     torch_adam = torch.optim.Adam([dense.table], lr=1e-2, eps=1e-15)
     u = normal(40, 3, dtype=dtype).sigmoid()
     for _ in range(3):
         (grid(u) - 1).square().sum().backward()
-        optimizer.step(1e-2)
+        optimizer.step_marked({"table": grid.gradient()}, {"table": grid.touched()})
         torch_adam.zero_grad()
         (dense(u) - 1).square().sum().backward()
         torch_adam.step()
@@ -134,7 +134,7 @@ def test_moments_follow_pruning_and_new_gaussians():
         name: torch.cat((param[[3, 0]], param.new_zeros(2, *param.shape[1:])))
         for name, param in params.items()
     }
-    optimizer.params = params
+    optimizer.bind(params)
     torch.testing.assert_close(optimizer.first["means"][:2], moments[[3, 0]])
     assert not optimizer.first["means"][2:].any()
     optimizer.step({"means": torch.ones(1, 3)}, torch.tensor([2]))
@@ -169,24 +169,6 @@ def test_moved_gaussians_start_without_momentum():
         assert (moments["means"][[0, 2]] > 0).all()
 
 
-def test_a_table_optimizer_resumes_exactly():
-    config = HashGridConfig(levels=2, log2_table=8, base_resolution=4, max_resolution=20)
-    grids = [HashGrid(config, torch.Generator().manual_seed(0)) for _ in range(2)]
-    first, second = (TableAdam(grid) for grid in grids)
-    u = normal(20, 3).sigmoid()
-
-    def train(grid, optimizer):
-        (grid(u) - 1).square().sum().backward()
-        optimizer.step(1e-2)
-
-    train(grids[0], first)
-    grids[1].load_state_dict(grids[0].state_dict())
-    second.load(first.state())
-    train(grids[0], first)
-    train(grids[1], second)
-    assert torch.equal(grids[0].table, grids[1].table)
-
-
 def test_a_reloaded_optimizer_continues_exactly():
     params = parameters(5)
     optimizer = RowAdam(params, RATES)
@@ -211,9 +193,8 @@ def test_a_state_of_other_sizes_is_refused_and_changes_nothing():
 
 def test_parameters_that_do_not_fit_the_moments_are_refused():
     optimizer = RowAdam(parameters(5), RATES)
-    optimizer.params = parameters(4)
     with pytest.raises(ValueError, match=r"is \(4, 3\), its moments are \(5, 3\)"):
-        optimizer.step({"means": torch.zeros(4, 3)})
+        optimizer.bind(parameters(4))
 
 
 def test_gradients_of_another_number_of_rows_are_refused():
