@@ -1,0 +1,313 @@
+"""The desktop window: Dear PyGui's context, the main loop and what the menus do to the window.
+
+One thread does everything here. A loop turn: wait for input, draw a frame (which reads the input),
+run callbacks, look at keys and mouse, tick the session, push what changed. A frame costs
+milliseconds even when nothing moved, so it is only drawn when something asks for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import dearpygui.dearpygui as dpg
+
+from app.actions import Action, ExportScene, OpenPath, SaveScene
+from app.desktop.arrange import arrange
+from app.desktop.chrome import BAR_HEIGHT, StatusLine, TopBar
+from app.desktop.commands import Commands
+from app.desktop.dialogs import Dialogs
+from app.desktop.display import InputWaiter
+from app.desktop.keys import Keys
+from app.desktop.kit import Kit
+from app.desktop.memory import Remembered
+from app.desktop.pages import ScenePage, StartPage
+from app.desktop.picture import StreamTexture
+from app.desktop.theme import Theme
+from app.desktop.viewport import Viewport
+from app.panels.widgets import Path as PathWidget
+from app.panels.widgets import Widget
+from app.session import Session
+
+FASTEST_S = 1 / 60
+ACTIVE_S = 0.5  # after an input frames follow closely: hover, tooltips, carets
+CHANGED_S = 1 / 12  # between frames that only show new numbers
+IDLE_S = 0.5  # between frames when nothing happens at all
+
+
+def run(
+    session: Session,
+    *,
+    frames: int | None = None,
+    screenshot: Path | None = None,
+    size: tuple[int, int] = (1280, 800),
+) -> int:
+    """Open the window and stay until it closes, or for so many frames; then save a screenshot."""
+    dpg.create_context()
+    try:
+        window = Window(session, size)
+        window.loop(frames)
+        if screenshot is not None and not window.save_screenshot(screenshot):
+            print(f"The screenshot could not be written to {screenshot}.", file=sys.stderr)
+            return 1
+        window.remember()
+        return 0
+    finally:
+        dpg.destroy_context()
+
+
+class Window:
+    """Everything on the screen, and the loop that keeps it up to date."""
+
+    def __init__(self, session: Session, size: tuple[int, int]) -> None:
+        self.session, self.store = session, session.store
+        self.remembered = Remembered.read(session)
+        self.has_chrome, self._page, self._placed = True, "", None
+        self._active_until = self._drawn_at = 0.0
+        self._extra, self._is_quitting = 3, False
+        self.dialogs, self.keys = Dialogs(), Keys()
+        dpg.configure_app(manual_callback_management=True, keyboard_navigation=False)
+        dpg.create_viewport(
+            title="HyRF Studio",
+            width=size[0],
+            height=size[1],
+            min_width=640,
+            min_height=480,
+            vsync=False,
+        )
+        dpg.setup_dearpygui()
+        self.texture = StreamTexture()
+        with dpg.handler_registry():
+            dpg.add_mouse_wheel_handler(callback=lambda _, notches: self._wheel(notches))
+            dpg.add_mouse_double_click_handler(button=0, callback=self._double_click)
+        dpg.show_viewport()
+        self.waiter = InputWaiter()
+        self._build()
+
+    def _build(self) -> None:
+        """Create every item in the present theme and font scale."""
+        look = self.remembered
+        self.theme = Theme(look.theme, look.scale)
+        for _ in range(2):
+            dpg.render_dearpygui_frame()  # texts can be measured once their fonts were drawn
+        dpg.set_viewport_clear_color((*self.theme.color("window"), 255))
+        self.kit = Kit(self.theme, self.session.post, self._ask_for, self.dialogs.confirm)
+        self.dialogs.kit = self.kit
+        self.commands = Commands(self, self.store, self.session.post)
+        with dpg.window(no_scrollbar=True, no_scroll_with_mouse=True) as self.root:
+            self.top = TopBar(self.kit, self.store, self.commands)
+            self.start = StartPage(self.kit, self.store)
+            self.viewport = Viewport(self.session, self.kit, self.keys, self.texture)
+            self.scene = ScenePage(self.kit, self.store)
+            self.status = StatusLine(self.kit, self.store)
+        dpg.bind_item_theme(self.root, self.theme.bare())
+        dpg.set_primary_window(self.root, True)
+        self._placed = None
+
+    # The loop
+
+    def loop(self, frames: int | None = None) -> None:
+        """Draw until the window closes or so many frames are drawn."""
+        num_drawn = 0
+        while dpg.is_dearpygui_running() and not self._is_quitting:
+            if frames is not None and num_drawn >= frames:
+                return
+            num_drawn += self.turn(is_hurried=frames is not None)
+
+    def turn(self, *, is_hurried: bool = False) -> bool:
+        """Wait for something to do and do it; return whether a frame was drawn."""
+        now = time.monotonic()
+        has_input = self.waiter.wait(self._drawn_at + FASTEST_S - now) if not is_hurried else True
+        now = time.monotonic()
+        if has_input:
+            self._active_until = now + ACTIVE_S
+            # Events arrive faster than frames are worth drawing.
+            time.sleep(max(self._drawn_at + FASTEST_S - now, 0.0))
+            now = time.monotonic()
+        self.session.tick()
+        self._place(now)
+        is_asked = self._update(now)
+        since = now - self._drawn_at
+        is_due = (
+            has_input
+            or self._extra > 0
+            or now < self._active_until
+            or (is_asked and since >= CHANGED_S)
+            or since >= IDLE_S
+        )
+        if is_due:
+            self._draw(now)
+        return is_due
+
+    def _update(self, now: float) -> bool:
+        """Push what changed in the store; return whether the screen should be drawn again."""
+        is_asked = self._is_stale
+        if self._page == "scene" and self.viewport.update(now):
+            self._extra = 3  # a raw texture reaches the screen one frame late
+            is_asked = True
+        if now - self._pushed_at >= (CHANGED_S if self.viewport.is_moving else FASTEST_S):
+            self._pushed_at = now
+            page = self.scene if self._page == "scene" else self.start
+            is_asked |= any([page.update(), self.top.update(), self.status.update()])
+            self._title()
+        drawers = [column.drawer for column in self._columns() if column.drawer]
+        is_asked |= any([drawer.animate(now) for drawer in drawers])
+        self._is_stale = is_asked
+        return is_asked
+
+    _is_stale, _pushed_at, _titled = False, 0.0, ""
+
+    def _draw(self, now: float) -> None:
+        self._drawn_at, self._is_stale = now, False
+        self._extra = max(self._extra - 1, 0)
+        dpg.render_dearpygui_frame()
+        dpg.run_callbacks(dpg.get_callback_queue())
+        self.kit.sweep()
+        self._listen()
+
+    def _listen(self) -> None:
+        drawers = [column.drawer for column in self._columns() if column.drawer]
+        is_busy = self.dialogs.is_open or any(drawer.is_typing() for drawer in drawers)
+        self.keys.poll(is_typing=is_busy)
+        if self.dialogs.is_open:
+            if self.dialogs.is_help and self.keys.went_down & {"H", "F1", "Esc"}:
+                self.dialogs.close()
+            return
+        if "Esc" in self.keys.pressed():
+            self.viewport.is_flying = False
+        self.commands.handle(self.keys)
+
+    def _place(self, now: float) -> None:
+        """Arrange the window when its size, the page or the chrome changed."""
+        size = (dpg.get_viewport_client_width(), dpg.get_viewport_client_height())
+        page = self.store.get("page", "start")
+        wanted = (size, page, self.has_chrome)
+        if wanted == self._placed or min(size) <= 0:
+            return
+        self._placed, self._page, self._extra = wanted, page, 3
+        arrangement = arrange(
+            *size, self.theme.scale, has_chrome=self.has_chrome or page != "scene"
+        )
+        self.top.place(arrangement.top)
+        self.status.place(arrangement.status)
+        if page == "scene":
+            self.start.hide()
+            self.viewport.place(arrangement.view, now)
+            self.scene.place(arrangement)
+        else:
+            self.scene.hide()
+            self.viewport.hide()
+            assert arrangement.status is not None
+            self.start.place(size[0], self.theme.px(BAR_HEIGHT), arrangement.status.top)
+
+    def _columns(self) -> list:
+        page = self.scene if self._page == "scene" else self.start
+        return list(page.columns())
+
+    def _title(self) -> None:
+        title = str(self.store.get("title", "")) or "HyRF Studio"
+        if title != self._titled:
+            self._titled = title
+            dpg.set_viewport_title(title)
+
+    def _wheel(self, notches: float) -> None:
+        if self.dialogs.is_open:
+            return
+        if self.keys.is_ctrl:
+            for column in self._columns():
+                if column.drawer and column.drawer.fine_step(round(notches)):
+                    return
+        self.viewport.wheel(notches)
+
+    def _double_click(self) -> None:
+        if not self.dialogs.is_open and self._page == "scene" and self.viewport.is_hovered():
+            self.viewport.frame_scene()
+
+    # What menus ask for
+
+    def quit(self) -> None:
+        """Close the window; training writes a checkpoint on the way out."""
+        self._is_quitting = True
+
+    def toggle_fly(self) -> None:
+        """Fly, or go back to orbiting."""
+        self.viewport.toggle_fly()
+
+    def toggle_chrome(self) -> None:
+        """Hide or show everything but the picture."""
+        self.has_chrome = not self.has_chrome
+        # Tab has moved the focus to a field as well: take it back.
+        dpg.focus_item(self.viewport.box)
+
+    def toggle_fullscreen(self) -> None:
+        """Use the whole screen, or give it back."""
+        dpg.toggle_viewport_fullscreen()
+
+    def toggle_help(self) -> None:
+        """Show the sheet of keys, or put it away."""
+        self.dialogs.toggle_help()
+
+    def toggle_theme(self) -> None:
+        """Change between the dark and the light theme."""
+        self.remembered.theme = "light" if self.remembered.theme == "dark" else "dark"
+        self._rebuild()
+
+    def scale_text(self, factor: float) -> None:
+        """Make everything larger or smaller with the text."""
+        self.remembered.scale = min(max(self.remembered.scale * factor, 0.8), 2.0)
+        self._rebuild()
+
+    def ask_capture(self) -> None:
+        """Choose a capture's folder and open it."""
+        self._ask("open_folder", (), "start.capture_path", OpenPath())
+
+    def ask_scene(self) -> None:
+        """Choose a scene file and open it."""
+        self._ask("open_file", (".hyrf", ".ply"), "start.scene_path", OpenPath())
+
+    def ask_save(self) -> None:
+        """Choose where the scene is saved."""
+        self._ask("save_file", (".hyrf",), "export.scene_path", SaveScene())
+
+    def ask_export(self) -> None:
+        """Choose where the scene is exported."""
+        self._ask("save_file", (".ply",), "export.ply_path", ExportScene())
+
+    def _ask(self, mode: str, suffixes: tuple[str, ...], key: str, action: Action) -> None:
+        start = str(self.store.get(key, "") or "")
+        self.dialogs.ask_path(mode, suffixes, start, lambda path: self.kit.post(action, value=path))
+
+    def _ask_for(self, widget: Widget, picked) -> None:
+        assert isinstance(widget, PathWidget)
+        start = str(self.store.get(widget.key, "") or "")
+        self.dialogs.ask_path(widget.mode, widget.suffixes, start, picked)
+
+    def _rebuild(self) -> None:
+        """Draw everything anew, for another theme or text size."""
+        for column in [*self.scene.columns(), *self.start.columns()]:
+            if column.drawer:
+                column.drawer.close()
+        dpg.delete_item(self.root)
+        self._build()
+
+    # Ends
+
+    def save_screenshot(self, path: Path, limit_s: float = 5.0) -> bool:
+        """Write what is on the screen to a PNG file; return whether it is there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        dpg.output_frame_buffer(str(path))
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end and dpg.is_dearpygui_running():
+            dpg.render_dearpygui_frame()
+            with contextlib.suppress(OSError):
+                data = path.read_bytes()
+                if data.startswith(b"\x89PNG") and data.rstrip().endswith(b"IEND\xaeB`\x82"):
+                    return True
+        return False
+
+    def remember(self) -> None:
+        """Keep the look for the next time."""
+        self.remembered.write()
