@@ -91,6 +91,7 @@ class Trainer:
         self._metrics: Mapping[str, float] = {}
         self._is_single_step = False
         self._is_poisoned = False  # the last step gave numbers that are not finite
+        self._is_torn = False  # a step was interrupted half way, by Ctrl-C for example
         self._step_s = self._interval_s = self._snapshot_s = 0.0
         self._stepped_s: float | None = None
         self._reported_s = self._published_s = -math.inf
@@ -229,7 +230,9 @@ class Trainer:
             self._finish()
             return
         began = self._clock()
+        self._is_torn = True
         self._metrics = self._trained.step()
+        self._is_torn = False
         now = self._clock()
         self.step += 1
         self._step_s = now - began
@@ -310,8 +313,9 @@ class Trainer:
         self._stepped_s = None
 
     def _save_checkpoint(self) -> None:
-        if self._is_poisoned:
-            text = f"No checkpoint at step {self.step}: its numbers are not finite."
+        if self._is_poisoned or self._is_torn:
+            reason = "its numbers are not finite" if self._is_poisoned else "the next was cut short"
+            text = f"No checkpoint at step {self.step}: {reason}. Resuming takes the one before."
             self._events.post(Notice(text, "warning", key="checkpoint"))
             return
         self._journal.save(self.step, self._state)

@@ -225,6 +225,33 @@ def test_an_exception_fails_with_a_traceback_and_the_last_snapshot_stays():
     assert reply.take() is snapshots.peek()
 
 
+def test_a_step_that_was_interrupted_half_way_is_never_saved(tmp_path):
+    class Interrupted(TinyStudy):
+        def step(self):
+            metrics = super().step()
+            if self.done == 6:
+                raise KeyboardInterrupt
+            return metrics
+
+    run = run_of(tmp_path / "run")
+    trainer, *_ = trainer_of(Interrupted, run=run, checkpoint_every_s=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        finish(trainer)
+    trainer.post(commands.Stop())
+    finish(trainer)
+    trainer.close()
+    assert run.checkpoints().latest()[0] == 5
+    resumed, study, _, _ = trainer_of(run=Run.open(tmp_path / "run"))
+    finish(resumed)
+    assert torch.equal(study.weights, trained_to_the_end().weights)
+
+
+def trained_to_the_end():
+    trainer, study, _, _ = trainer_of()
+    finish(trainer)
+    return study
+
+
 def test_a_study_that_cannot_be_built_fails_with_its_own_words():
     def build():
         raise ValueError("no photographs")
