@@ -115,6 +115,8 @@ def position_codes(positions: np.ndarray) -> np.ndarray:
 def _as_float32(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind not in "fiu":
         raise ValueError(f"has the type {values.dtype}; numbers are expected")
+    if not np.isfinite(values).all():
+        raise ValueError("holds values that are not finite numbers")
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
     if not np.isfinite(narrow).all():

@@ -66,7 +66,7 @@ def read(path: Path) -> SceneParts:
     arrays = (means, log_scales, quats, opacity_logits, sh_coeffs)
     keep = np.ones(header.count, dtype=bool)
     for values in arrays:
-        keep &= np.isfinite(values).reshape(header.count, -1).all(axis=1)
+        keep &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     keep &= np.linalg.norm(np.where(keep[:, None], quats, 0.0), axis=1) > 1e-6
     keep &= (
         np.where(keep[:, None], log_scales, 0.0).max(axis=1, initial=-np.inf) < LARGEST_LOG_SCALE
