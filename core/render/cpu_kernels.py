@@ -14,8 +14,6 @@ It writes one row of gradients per pair, so nothing is ever added by two threads
 
 from __future__ import annotations
 
-from math import ceil, floor
-
 import numpy as np
 
 from core.nn.compiled import kernel, parallel_kernel, prange
@@ -88,9 +86,8 @@ def _row_range(f, row, top, rows):
     """Return the rows of the tile [first, last) that the ellipse can reach."""
     middle = f[row, Y] - np.float32(top) - _HALF
     reach = f[row, REACH_Y] + _MARGIN
-    first = int(ceil(max(middle - reach, _ZERO)))
-    last = int(floor(max(min(middle + reach, np.float32(rows - 1)), -_ONE)))
-    return first, last + 1
+    # cutting decimals off is enough: `_misses` refuses the row that this may add
+    return int(max(middle - reach, _ZERO)), int(min(middle + reach, np.float32(rows - 1))) + 1
 
 
 @kernel
@@ -134,12 +131,11 @@ def _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, d
                 a = min(opacity * _falloff(squared), _MOST)
                 t = state[y, 0, x]
                 a = a if a >= _CUT else _ZERO
-                a = a if t > _ZERO else _ZERO
-                weight = a * t
-                left_over = t - weight
-                stops = (t > _ZERO) & (left_over <= _STOP)
+                live = max(t, _ZERO)
+                weight = a * live
+                stops = live - weight <= _STOP
+                state[y, 0, x] = -abs(t) if stops else live - weight
                 weight = _ZERO if stops else weight
-                state[y, 0, x] = -t if stops else left_over
                 state[y, 1, x] += weight * r
                 state[y, 2, x] += weight * gr
                 state[y, 3, x] += weight * b
@@ -259,12 +255,11 @@ def _blend_tile_backward(
                 t = state[y, 0, x]
                 a = min(free, _MOST)
                 a = a if a >= _CUT else _ZERO
-                a = a if t > _ZERO else _ZERO
-                weight = a * t
-                left_over = t - weight
-                stops = (t > _ZERO) & (left_over <= _STOP)
+                live = max(t, _ZERO)
+                weight = a * live
+                stops = live - weight <= _STOP
+                state[y, 0, x] = -abs(t) if stops else live - weight
                 weight = _ZERO if stops else weight
-                state[y, 0, x] = -t if stops else left_over
                 to_r, to_g, to_b, to_z = (
                     state[y, 1, x],
                     state[y, 2, x],

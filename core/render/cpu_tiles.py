@@ -98,13 +98,20 @@ def _depth_order(keys):
 
 
 @kernel
-def _tile_rows(f, row, height):
-    """Return the first and last row of tiles that Gaussian `row` can touch."""
-    low = max(math.ceil(f[row, Y] - f[row, REACH_Y] - 0.5 - _MARGIN), 0.0)
-    high = min(math.floor(f[row, Y] + f[row, REACH_Y] - 0.5 + _MARGIN), height - 1.0)
+def _pixels(low, high, size):
+    """Return the first and last pixel whose centre lies between two positions, inside 0 .. size - 1."""
+    low, high = max(low - 0.5 - _MARGIN, 0.0), min(high - 0.5 + _MARGIN, size - 1.0)
     if low > high:
         return 0, -1
-    return int(low) // TILE, int(high) // TILE
+    first = int(low)  # rounding up by hand: the library's ceil is a call
+    return first + (1 if first < low else 0), int(high)
+
+
+@kernel
+def _tile_rows(f, row, height):
+    """Return the first and last row of tiles that Gaussian `row` can touch."""
+    first, last = _pixels(f[row, Y] - f[row, REACH_Y], f[row, Y] + f[row, REACH_Y], height)
+    return (first // TILE, last // TILE) if first <= last else (0, -1)
 
 
 @kernel
@@ -127,11 +134,8 @@ def _tile_columns(f, row, tile_row, width):
     right = x + slope * dy + half * math.sqrt(max(0.0, 1.0 - (dy / reach_y) ** 2))
     dy = min(max(-extreme, low), high)
     left = x + slope * dy - half * math.sqrt(max(0.0, 1.0 - (dy / reach_y) ** 2))
-    first = max(math.ceil(left - 0.5 - _MARGIN), 0.0)
-    last = min(math.floor(right - 0.5 + _MARGIN), width - 1.0)
-    if first > last:
-        return 0, -1
-    return int(first) // TILE, int(last) // TILE
+    first, last = _pixels(left, right, width)
+    return (first // TILE, last // TILE) if first <= last else (0, -1)
 
 
 @kernel
