@@ -58,11 +58,15 @@ class RowAdam:
 
     @torch.no_grad()
     def step(self, grads: Mapping[str, torch.Tensor], rows: torch.Tensor | None = None) -> None:
-        """Update `rows` with gradients in their order [V, ...]; without rows, everything [N, ...]."""
+        """Update `rows` (indices or a mask) with gradients in their order; without rows, everything."""
+        if rows is not None and rows.dtype == torch.bool:
+            rows = rows.nonzero()[:, 0]
         for name, grad in grads.items():
             values, first, second = self._flat(name, len(self.params[name]))
             numbers = self._next(name)
             count = len(values) if rows is None else len(rows)
+            if rows is not None and count and not 0 <= rows.min() <= rows.max() < len(values):
+                raise IndexError(f"{name}: rows {rows.min()} to {rows.max()} of {len(values)}")
             if grad.shape != (count, *self.params[name].shape[1:]):
                 raise ValueError(
                     f"{name}: gradient is {tuple(grad.shape)} for {count} rows "

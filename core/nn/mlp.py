@@ -1,6 +1,6 @@
 """Small fully connected network without biases: ReLU after the hidden layers, linear output.
 
-    inputs   [V, I]
+    inputs   [V, I]  in one tensor or two
     weights  one parameter per layer, [in, out]: hidden = relu(inputs @ weights[0])
     ->
     outputs  [V, O]
@@ -59,11 +59,18 @@ class Mlp(torch.nn.Module):
                 torch.nn.Parameter(weight.uniform_(-bound, bound, generator=generator))
             )
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Run the network on inputs [V, I], [V, O]."""
-        expect(inputs, None, self.widths[0], name="inputs")
+    def forward(self, inputs: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
+        """Run the network on inputs [V, F], beside them `extra` [V, I - F] if given, [V, O].
+
+        On the CPU two tensors are cheaper than one made with `torch.cat`.
+        """
+        if extra is not None and (extra.requires_grad or not _is_compiled(inputs, extra)):
+            inputs, extra = torch.cat((inputs, extra), dim=1), None
+        if extra is None:
+            extra = inputs.new_empty(len(inputs), 0)
+        expect(inputs, len(extra), self.widths[0] - extra.shape[1], name="inputs")
         if _is_compiled(inputs, self.weights[0]):
-            return _Network.apply(inputs, *self.weights)
+            return _Network.apply(inputs, extra, *self.weights)
         return run_reference(inputs, list(self.weights))
 
     def partial(self, features: torch.Tensor) -> torch.Tensor:
@@ -77,7 +84,7 @@ class Mlp(torch.nn.Module):
         rest = self.weights[0][self.widths[0] - extra.shape[1] :]
         weights = [rest, *list(self.weights)[1:]]
         if _is_compiled(partial, rest):
-            return _run(extra, partial, weights)
+            return _run(extra, None, partial, weights)
         hidden = torch.relu(partial + extra @ rest)
         return run_reference(hidden, weights[1:])
 
@@ -91,13 +98,15 @@ def run_reference(inputs: torch.Tensor, weights: Sequence[torch.Tensor]) -> torc
 
 
 def _run(
-    inputs: torch.Tensor, base: torch.Tensor | None, weights: Sequence[torch.Tensor]
+    inputs: torch.Tensor,
+    extra: torch.Tensor | None,
+    base: torch.Tensor | None,
+    weights: Sequence[torch.Tensor],
 ) -> torch.Tensor:
     packed, widths = _pack(weights)
     outputs = torch.empty(len(inputs), int(widths[-1]))
-    kernels.forward(
-        _array(inputs), _NOTHING if base is None else _array(base), packed, widths, outputs.numpy()
-    )
+    arrays = (_NOTHING if tensor is None else _array(tensor) for tensor in (inputs, extra, base))
+    kernels.forward(*arrays, packed, widths, outputs.numpy())
     return outputs
 
 
@@ -105,13 +114,15 @@ class _Network(torch.autograd.Function):
     """The compiled network; the hidden values are computed again in the backward."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(inputs, *weights)
-        return _run(inputs, None, weights)
+    def forward(
+        ctx: Any, inputs: torch.Tensor, extra: torch.Tensor, *weights: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(inputs, extra, *weights)
+        return _run(inputs, extra, None, weights)
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, *weights = ctx.saved_tensors
+        inputs, extra, *weights = ctx.saved_tensors
         packed, widths = _pack(weights)
         transposed = np.ascontiguousarray(packed.transpose(0, 2, 1))
         sums = np.empty((kernels.PARTS, *packed.shape), np.float32)
@@ -119,6 +130,7 @@ class _Network(torch.autograd.Function):
         input_gradient = torch.empty(wanted)
         kernels.backward(
             _array(inputs),
+            _array(extra),
             packed,
             transposed,
             widths,
@@ -131,7 +143,7 @@ class _Network(torch.autograd.Function):
             total[layer, : weight.shape[0], : weight.shape[1]].contiguous()
             for layer, weight in enumerate(weights)
         ]
-        return (input_gradient if ctx.needs_input_grad[0] else None, *gradients)
+        return (input_gradient if ctx.needs_input_grad[0] else None, None, *gradients)
 
 
 def _pack(weights: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,10 @@
 """Compiled loops of a small fully connected network without biases (ReLU inside, linear at the end).
 
 inputs   [V, I]        float32
+extra    [V, E]        float32  further inputs beside them; no columns when there are none
 base     [V, H]        float32  added before the first ReLU; no rows when there is nothing to add
 packed   [layers, P, P] float32 weights [in, out] of every layer, padded with zeros
-widths   [layers + 1]  int64    I, hidden widths, O
+widths   [layers + 1]  int64    I + E, hidden widths, O
 
 P is the largest width rounded up to four, the size of the register tiles below. Points go through
 the whole network in blocks of 64, stored [channel, point] so that every inner loop runs over points
@@ -73,23 +74,32 @@ def _padded(width):
 
 @kernel
 def _load(values, start, stop, block):
-    """Transpose rows `start` to `stop` into [channel, point]; what is missing becomes zero."""
-    num_points, width = stop - start, values.shape[1]
-    for channel in range(width):
+    """Transpose rows `start` to `stop` into [channel, point]; points that are missing become zero."""
+    rows, num_points = values[start:stop], stop - start
+    for channel in range(values.shape[1]):
         for point in range(num_points):
-            block[channel, point] = values[start + point, channel]
+            block[channel, point] = rows[point, channel]
         for point in range(num_points, BLOCK):
             block[channel, point] = _ZERO
-    for channel in range(width, _padded(width)):
-        block[channel, :] = _ZERO
+
+
+@kernel
+def _load_inputs(inputs, extra, start, stop, block):
+    """Load both kinds of input one below the other, and zeros up to the next multiple of four."""
+    _load(inputs, start, stop, block)
+    if extra.shape[1] > 0:
+        _load(extra, start, stop, block[inputs.shape[1] :])
+    width = inputs.shape[1] + extra.shape[1]
+    block[width : _padded(width)] = _ZERO
 
 
 @kernel
 def _store(block, start, stop, values):
     """Transpose back into rows `start` to `stop`."""
+    rows = values[start:stop]
     for point in range(stop - start):
         for channel in range(values.shape[1]):
-            values[start + point, channel] = block[channel, point]
+            rows[point, channel] = block[channel, point]
 
 
 @kernel
@@ -100,8 +110,9 @@ def _propagate(base, packed, widths, start, stop, layers, values):
         source, target = values[layer], values[layer + 1]
         if layer == 0 and base.shape[0] > 0:
             _load(base, start, stop, target)
+            target[base.shape[1] : num_out] = _ZERO
         else:
-            target[:num_out, :] = _ZERO
+            target[:num_out] = _ZERO
         _multiply(packed[layer], source, target, num_in, num_out)
         if layer < packed.shape[0] - 1:
             for channel in range(num_out):
@@ -110,7 +121,7 @@ def _propagate(base, packed, widths, start, stop, layers, values):
 
 
 @parallel_kernel
-def forward(inputs, base, packed, widths, outputs):
+def forward(inputs, extra, base, packed, widths, outputs):
     """Run the network on every point."""
     num_points, layers = inputs.shape[0], packed.shape[0]
     num_blocks = (num_points + BLOCK - 1) // BLOCK
@@ -120,13 +131,13 @@ def forward(inputs, base, packed, widths, outputs):
         for block in range(part * per_part, min((part + 1) * per_part, num_blocks)):
             start = block * BLOCK
             stop = min(start + BLOCK, num_points)
-            _load(inputs, start, stop, values[0])
+            _load_inputs(inputs, extra, start, stop, values[0])
             _propagate(base, packed, widths, start, stop, layers, values)
             _store(values[layers], start, stop, outputs)
 
 
 @parallel_kernel
-def backward(inputs, packed, transposed, widths, upstream, sums, input_gradient):
+def backward(inputs, extra, packed, transposed, widths, upstream, sums, input_gradient):
     """Write weight gradients [PARTS, layers, P, P], and the inputs' gradient unless it has no rows."""
     num_points, layers = inputs.shape[0], packed.shape[0]
     num_blocks = (num_points + BLOCK - 1) // BLOCK
@@ -139,9 +150,10 @@ def backward(inputs, packed, transposed, widths, upstream, sums, input_gradient)
         for block in range(part * per_part, min((part + 1) * per_part, num_blocks)):
             start = block * BLOCK
             stop = min(start + BLOCK, num_points)
-            _load(inputs, start, stop, values[0])
+            _load_inputs(inputs, extra, start, stop, values[0])
             _propagate(base, packed, widths, start, stop, layers - 1, values)
             _load(upstream, start, stop, given[layers & 1])
+            given[layers & 1, upstream.shape[1] : _padded(upstream.shape[1])] = _ZERO
             _pull_back(values, given, transposed, widths, input_gradient.shape[0] > 0, sums[part])
             if input_gradient.shape[0] > 0:
                 _store(given[0], start, stop, input_gradient)
@@ -156,7 +168,7 @@ def _pull_back(values, given, transposed, widths, to_inputs, sums):
         _outer(values[layer], above, sums[layer], num_in, num_out)
         if layer == 0 and not to_inputs:
             return
-        below[:num_in, :] = _ZERO
+        below[:num_in] = _ZERO
         _multiply(transposed[layer], above, below, num_out, num_in)
         if layer > 0:
             hidden = values[layer]
@@ -171,8 +183,8 @@ def warm_up() -> Iterator[str]:
     widths = np.array([4, 4, 4])
     packed, rows = np.zeros((2, 4, 4), np.float32), np.zeros((1, 4), np.float32)
     nothing = np.zeros((0, 0), np.float32)
-    forward(rows, nothing, packed, widths, np.zeros_like(rows))
+    forward(rows, nothing, nothing, packed, widths, np.zeros_like(rows))
     yield "network"
     sums = np.zeros((PARTS, 2, 4, 4), np.float32)
-    backward(rows, packed, packed, widths, rows, sums, np.zeros_like(rows))
+    backward(rows, nothing, packed, packed, widths, rows, sums, np.zeros_like(rows))
     yield "network gradient"

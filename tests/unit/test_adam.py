@@ -203,6 +203,21 @@ def test_gradients_of_another_number_of_rows_are_refused():
         optimizer.step({"means": torch.zeros(3, 3)}, torch.tensor([0, 1]))
 
 
+def test_rows_may_be_given_as_a_mask():
+    by_rows, by_mask = parameters(4), parameters(4)
+    grads = {"means": normal(2, 3)}
+    RowAdam(by_rows, RATES).step(grads, torch.tensor([1, 3]))
+    RowAdam(by_mask, RATES).step(grads, torch.tensor([False, True, False, True]))
+    assert torch.equal(by_rows["means"], by_mask["means"])
+
+
+@pytest.mark.parametrize("row", [-1, 5])
+def test_rows_outside_the_parameter_are_refused(row):
+    optimizer = RowAdam(parameters(5), RATES)
+    with pytest.raises(IndexError, match="of 5"):
+        optimizer.step({"means": torch.zeros(1, 3)}, torch.tensor([row]))
+
+
 def test_warming_up_names_every_kernel():
     names = ["optimizer of rows", "optimizer", "optimizer of marked rows"]
     assert list(kernels.warm_up()) == names

@@ -55,6 +55,27 @@ def test_the_reference_gradient_equals_finite_differences():
     assert torch.autograd.gradcheck(lambda x, *w: run_reference(x, w), (inputs, *weights))
 
 
+@pytest.mark.parametrize(("features", "beside"), [(1, 4), (16, 9), (3, 1), (18, 9)])
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_inputs_in_two_tensors_equal_one(features, beside, count):
+    extra = normal(count, beside, seed=3)
+    results = []
+    for is_split in (True, False):
+        mlp = network((features + beside, 12, 5))
+        inputs = normal(count, features).requires_grad_()
+        outputs = mlp(inputs, extra) if is_split else mlp(torch.cat((inputs, extra), dim=1))
+        outputs.square().sum().backward()
+        results.append((outputs, inputs.grad, *(weight.grad for weight in mlp.weights)))
+    for split, whole in zip(*results, strict=True):
+        torch.testing.assert_close(split, whole)
+
+
+def test_extra_inputs_receive_a_gradient_when_they_ask_for_it():
+    extra = normal(5, 3).requires_grad_()
+    network((7, 8, 2))(normal(5, 4), extra).sum().backward()
+    assert extra.grad.abs().sum() > 0
+
+
 def test_weights_alone_can_be_trained():
     mlp = network((4, 8, 2))
     mlp(normal(10, 4)).sum().backward()
@@ -111,7 +132,7 @@ def test_impossible_widths_are_refused(widths):
 
 
 def test_inputs_of_the_wrong_width_are_refused():
-    with pytest.raises(ValueError, match=r"inputs: expected shape \[\*, 4\], got \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"inputs: expected shape \[5, 4\], got \[5, 3\]"):
         network((4, 8, 2))(normal(5, 3))
 
 
