@@ -111,8 +111,8 @@ def splat_parts(
 ) -> dict[str, Part]:
     """Name and code the arrays of plain Gaussians; the constant basis is kept apart from the others."""
     lengths = np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), 1e-12)
-    # a scene that was read from a file stays as it is, so that saving it again changes nothing
-    lengths = np.where(np.abs(lengths - 1) < UNIT_TOLERANCE, 1.0, lengths)
+    if np.abs(lengths - 1).max(initial=0.0) < UNIT_TOLERANCE:
+        lengths = np.ones_like(lengths)  # read from a file: saving again must not change it
     unit = quats / np.where(quats[:, :1] < 0, -lengths, lengths)
     parts = {
         "means": Part(means, "explicit", Coding.POSITION16, per_gaussian=True),
