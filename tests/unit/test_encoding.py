@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.nn.encoding import contract, sh_bands3
+from core.nn import encoding_kernels as kernels
+from core.nn.encoding import contract, contract_reference, sh_bands3, sh_bands3_reference
 
 LOW, HIGH = np.array([-1.0, 2.0, -3.0]), np.array([3.0, 4.0, 5.0])
 CENTER, HALF = (LOW + HIGH) / 2, (HIGH - LOW) / 2
@@ -91,3 +92,30 @@ def test_the_contraction_is_monotone_along_rays():
 
 def test_the_centre_of_the_box_is_the_centre_of_the_cube():
     assert contract(torch.as_tensor(CENTER)[None], LOW, HIGH).tolist() == [[0.5, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5000])
+def test_compiled_encodings_equal_plain_torch(count):
+    directions = unit_directions(count)
+    radii = torch.logspace(-2, 5, count, dtype=torch.double)[:, None]
+    points = from_ball(directions * radii)
+    actual = contract(points.float(), LOW, HIGH).double()
+    # positions far out are rounded to float32 first; u moves by less than that rounding
+    torch.testing.assert_close(actual, contract_reference(points, LOW, HIGH), atol=3e-7, rtol=0)
+    bands = sh_bands3(directions.float()).double()
+    torch.testing.assert_close(bands, sh_bands3_reference(directions), atol=3e-7, rtol=0)
+
+
+def test_places_that_need_a_gradient_keep_it():
+    points = from_ball(unit_directions(3)).float().requires_grad_()
+    contract(points, LOW, HIGH).sum().backward()
+    assert points.grad is not None
+
+
+def test_a_box_without_volume_is_refused():
+    with pytest.raises(ValueError, match="has no volume"):
+        contract(torch.zeros(1, 3), LOW, LOW)
+
+
+def test_warming_up_names_every_kernel():
+    assert list(kernels.warm_up()) == ["contraction of space", "direction harmonics"]
