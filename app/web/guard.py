@@ -36,8 +36,17 @@ class Guard:
         self.is_loopback, self.token, self.max_clients = is_loopback, token, max_clients
         self.is_open, self.is_installed = False, False
         self.num_clients = 0
-        # Cookies are shared by all ports of a host: a name by token keeps two servers apart.
-        self.cookie = f"hyrf_{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
+        self.transports: set[Any] = set()
+        # Tokens may hold any character, cookies not: the cookie carries a digest. Its name differs
+        # by token, because the cookies of a host are shared by all of its ports.
+        self.digest = hashlib.sha256((token or "").encode()).hexdigest()
+        self.cookie = f"hyrf_{self.digest[:8]}"
+
+    def hang_up(self) -> None:
+        """Drop every connection, on viser's loop: closing waits for those that say nothing."""
+        self.is_open = False
+        for transport in tuple(self.transports):
+            transport.abort()
 
     def answer(self, request: Request) -> Response | None:
         """Return the reply to a request that goes no further, or None to let it pass."""
@@ -71,7 +80,7 @@ class Guard:
                 http.HTTPStatus.SEE_OTHER,
                 "Opening HyRF Studio.",
                 Location="/",
-                **{"Set-Cookie": f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Lax"},
+                **{"Set-Cookie": f"{self.cookie}={self.digest}; Path=/; HttpOnly; SameSite=Lax"},
             )
         if not self._has_cookie(request):
             return _page(
@@ -94,7 +103,7 @@ class Guard:
 
     def _has_token(self, request: Request) -> bool:
         given = dict(parse_qsl(urlsplit(request.path).query)).get("token", "")
-        return self._matches(given)
+        return self.token is None or _equal(given, self.token)
 
     def _has_cookie(self, request: Request) -> bool:
         if self.token is None:
@@ -104,10 +113,7 @@ class Guard:
         except (CookieError, MultipleValuesError):
             return False
         morsel = cookies.get(self.cookie)
-        return morsel is not None and self._matches(morsel.value)
-
-    def _matches(self, given: str) -> bool:
-        return self.token is None or secrets.compare_digest(given.encode(), self.token.encode())
+        return morsel is not None and _equal(morsel.value, self.digest)
 
 
 @contextlib.contextmanager
@@ -137,8 +143,23 @@ def guarded(guard: Guard) -> Iterator[None]:
             finally:
                 guard.num_clients -= 1
 
+        class Tracked(websockets.asyncio.server.ServerConnection):
+            """Known from its first byte on: browsers open connections ahead and say nothing."""
+
+            def connection_made(self, transport: Any) -> None:
+                super().connection_made(transport)
+                guard.transports.add(transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                guard.transports.discard(self.transport)
+                super().connection_lost(exc)
+
         guard.is_installed = True
-        options |= {"process_request": process_request, "max_size": LARGEST_MESSAGE_BYTES}
+        options |= {
+            "process_request": process_request,
+            "max_size": LARGEST_MESSAGE_BYTES,
+            "create_connection": Tracked,
+        }
         return serve(limited, *args, **options)
 
     websockets.asyncio.server.serve = guarded_serve  # type: ignore[assignment,misc]
@@ -151,6 +172,10 @@ def guarded(guard: Guard) -> Iterator[None]:
 def is_loopback(host: str) -> bool:
     """Return whether an address to listen on can be reached from this machine only."""
     return host.strip("[]").lower() in LOOPBACK_NAMES or host.startswith("127.")
+
+
+def _equal(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
 def _name(netloc: str) -> str:

@@ -60,7 +60,7 @@ class Notices(Control):
 
     def _show(self, value: Any) -> None:
         self.remove()
-        for index, (notice_id, level, text, details) in enumerate(tuple(value or ())[-self.MOST :]):
+        for index, (notice_id, level, text, details) in enumerate(tuple(value or ())[: self.MOST]):
             order = self.order + index / 100
             self.keep(self.gui.add_html(html.notice(level, text, details), order=order))
             if self.widget.action is not None:

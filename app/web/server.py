@@ -117,10 +117,10 @@ class WebServer:
 
     def close(self) -> None:
         """Close the port and every view."""
-        self.guard.is_open = False
         for viewport in self.viewports.values():
             viewport.close()
         self.viewports = {}
+        self.viser.get_event_loop().call_soon_threadsafe(self.guard.hang_up)
         with _quiet():
             self.viser.stop()
 

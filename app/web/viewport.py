@@ -23,7 +23,7 @@ from core.render.view import Frame
 if TYPE_CHECKING:
     from app.session import Session
 
-SETTLE_S = 0.25  # a browser moved from here reports steps on its way: they are no hand's
+ARRIVAL_S = 2.0  # a browser that is moved from here has arrived by then, or was pulled elsewhere
 REST_S = 0.2  # without a new camera for this long, the hand has let go
 FRAME_S = 1 / 30  # frames are not queued: the newest is sent when this has passed
 LARGEST_SIDE = 1280  # pixels of a rendered frame; the browser enlarges it
@@ -60,10 +60,12 @@ class Viewport:
         self.view = view_name(client.client_id)
         self.num_sent = 0
         self._poses: Latest[Pose] = Latest()
-        self._camera: Camera | None = None
+        self._camera: Camera | None = None  # what the session shows
+        self._reported: Camera | None = None  # what the browser said last
+        self._left_from: Camera | None = None  # where the browser was when the session moved it
         self._is_moving = False
         self._size = (0, 0)
-        self._moved_at = self._sent_at = self._settled_at = float("-inf")
+        self._moved_at = self._sent_at = self._arrives_by = float("-inf")
         self._version = 0
         self._frame: Frame | None = None
         self._place: tuple[object, ...] = ()
@@ -121,7 +123,8 @@ class Viewport:
             hand.look_at = position + forward * self._distance(position, forward)
             hand.up_direction = up
             hand.fov = lens.vertical_fov
-        self._camera, self._is_moving, self._settled_at = lens, False, now + SETTLE_S
+        self._camera, self._is_moving = lens, False
+        self._left_from, self._arrives_by = self._reported, now + ARRIVAL_S
 
     def _distance(self, position: np.ndarray, forward: np.ndarray) -> float:
         """Return how far ahead the point lies that the browser orbits: abreast of the scene's centre."""
@@ -141,20 +144,32 @@ class Viewport:
         return upright if upright @ own_up > 0.05 else own_up
 
     def _pass_on(self, now: float) -> None:
-        pose = self._poses.take() if now >= self._settled_at else None
+        pose = self._poses.take()
         if pose is not None and pose.width > 0 and pose.height > 0:
             camera = to_camera(pose)
+            self._reported = camera
             if (camera.width, camera.height) != self._size:
                 self._size = (camera.width, camera.height)
                 self.session.post(ResizeView(self.view, *self._size))
             # Before the session has chosen the first view, the browser's own is of no interest.
-            if self._camera is not None and not _same(self._camera, camera):
+            shown = self._camera
+            if shown is not None and self._has_arrived(camera, now) and not _same(shown, camera):
                 self._camera, self._is_moving, self._moved_at = camera, True, now
                 self.session.post(MoveCamera(self.view, camera, is_moving=True))
                 return
         if self._is_moving and self._camera is not None and now - self._moved_at >= REST_S:
             self._is_moving = False
             self.session.post(MoveCamera(self.view, self._camera, is_moving=False))
+
+    def _has_arrived(self, camera: Camera, now: float) -> bool:
+        """Whether the browser heard that the session moved it: until then its reports are old."""
+        if self._left_from is None or self._camera is None:
+            return True
+        is_near = _distance(camera, self._camera) < _distance(camera, self._left_from)
+        if is_near or _same(camera, self._camera) or now > self._arrives_by:
+            self._left_from = None
+            return True
+        return False
 
     def _send(self, now: float) -> None:
         is_scene = self.session.store.get("page") == "scene"
@@ -214,6 +229,11 @@ def _pose(camera: viser.CameraHandle) -> Pose:
         int(camera.image_width),
         int(camera.image_height),
     )
+
+
+def _distance(one: Camera, other: Camera) -> float:
+    """Return how far apart two views are, turns and shifts of one length counted alike."""
+    return float(np.linalg.norm(one.camera_to_world - other.camera_to_world))
 
 
 def _same(one: Camera, other: Camera) -> bool:

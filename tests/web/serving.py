@@ -26,6 +26,7 @@ class PaintedSession:
         self.is_inline = True
         self.asked: list[Action] = []
         self.frames: dict[str, Frame] = {}
+        self.opened: list[str] = []
         self.closed_views: list[str] = []
         self._waiting: deque[Action] = deque()
         self.store.update(page="scene", title="painted", scene__radius=4.0)
@@ -45,6 +46,8 @@ class PaintedSession:
         if isinstance(action, MoveCamera):
             self.frames[action.view] = paint(action.camera, action.is_moving)
         elif isinstance(action, ResizeView):
+            if action.view not in self.opened:
+                self.opened.append(action.view)
             if self.store.get(f"camera.{action.view}") is None:
                 self._show(action.view)
         elif isinstance(action, ResetView):
@@ -65,6 +68,13 @@ class PaintedSession:
     def frame(self, view: str) -> Frame | None:
         return self.frames.get(view)
 
+    def start_over(self) -> None:
+        """Forget what was asked and return every view to the first one."""
+        self.store.update(page="scene", title="painted")
+        for view in self.views():
+            self._show(view)
+        self.asked.clear()
+
     def close(self) -> None:
         self.frames.clear()
 
@@ -73,8 +83,7 @@ class PaintedSession:
 
     def views(self) -> list[str]:
         """Views of open tabs, oldest first."""
-        views = dict.fromkeys(a.view for a in list(self.asked) if isinstance(a, ResizeView))
-        return [view for view in views if view not in self.closed_views]
+        return [view for view in list(self.opened) if view not in self.closed_views]
 
 
 def first_camera() -> Camera:
