@@ -13,9 +13,12 @@ from typing import Literal, Protocol
 
 import torch
 
+from core.base.errors import RenderError
+from core.base.events import Event, Notice
 from core.radiance.splats import Splats
 
 Channels = Literal["rgb", "rgb+depth"]
+Preference = Literal["auto", "cpu", "cuda", "reference"]
 
 NEAR = 0.01  # scene units; nearer Gaussians are not drawn
 BLUR = 0.3  # pixels^2 added to the screen covariance (Kerbl et al. 2023)
@@ -81,3 +84,50 @@ class Renderer(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
         ...
+
+
+def choose(prefer: Preference, report: Callable[[Event], None]) -> Renderer:
+    """Return the renderer asked for, with "auto" the fastest that works here, and say which one and why."""
+    order = ("cuda", "cpu") if prefer == "auto" else (prefer,)
+    reasons = []
+    for name in order:
+        renderer = _make(name)
+        reason = renderer.probe()
+        if reason is None:
+            because = " ".join(reasons)
+            text = (
+                f"{because}: drawing on the {_SPOKEN[name]}."
+                if because
+                else f"Drawing on the {_SPOKEN[name]}."
+            )
+            report(Notice(text, level="info", key="renderer"))
+            return renderer
+        reasons.append(reason)
+    raise RenderError(
+        f"{'; '.join(reasons)}: {prefer} cannot draw here. Choose auto or cpu instead."
+    )
+
+
+def renderers() -> tuple[Renderer, ...]:
+    """Return one of every backend, usable here or not."""
+    return tuple(_make(name) for name in _SPOKEN)
+
+
+_SPOKEN = {"cuda": "GPU", "cpu": "CPU", "reference": "CPU with the slow reference"}
+
+
+def _make(name: str) -> Renderer:
+    """Import and make one backend; the imports are heavy and some need hardware, so they wait until here."""
+    if name == "cuda":
+        from core.render.cuda import CudaRenderer
+
+        return CudaRenderer()
+    if name == "cpu":
+        from core.render.cpu import CpuRenderer
+
+        return CpuRenderer()
+    if name == "reference":
+        from core.render.reference import ReferenceRenderer
+
+        return ReferenceRenderer()
+    raise RenderError(f"There is no renderer '{name}'. Choose auto, cuda, cpu or reference.")

@@ -124,7 +124,8 @@ class _Rasterize(torch.autograd.Function):
             np.ascontiguousarray(gradient.detach().numpy(), np.float32) for gradient in to_pictures
         )
         for index, drawn in enumerate(ctx.drawn):
-            pictures = to_rgb[index], to_alpha[index, ..., 0], to_depth[index, ..., 0]
+            plane = ctx.request.height, ctx.request.width
+            pictures = to_rgb[index], to_alpha[index].reshape(plane), to_depth[index].reshape(plane)
             _backward(arrays, drawn, ctx.request, pictures, gradients, absgrad[index])
         ctx.request.stats.absgrad = torch.from_numpy(absgrad)
         return None, *(torch.from_numpy(gradient) for gradient in gradients)

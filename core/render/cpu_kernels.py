@@ -14,10 +14,13 @@ It writes one row of gradients per pair, so nothing is ever added by two threads
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from core.nn.compiled import kernel, parallel_kernel, prange
-from core.render import backend
+from core.render import backend, cpu_project, cpu_tiles
+from core.render.composite import to_uint8
 from core.render.cpu_project import (
     BLUE,
     CONIC_XX,
@@ -301,3 +304,30 @@ def blend_backward(
                 f, members, slots, first, last, left, top, rows, columns,
                 (rgb, alpha, depth), (g_rgb, g_alpha, g_depth), pair_gradients,
             )  # fmt: skip
+
+
+def warm_up() -> Iterator[str]:
+    """Compile or load every kernel of the CPU renderer on one Gaussian, yielding each name."""
+    size = TILE
+    one = [np.ones((1, *tail), np.float32) for tail in ((3,), (4,), (3,), (), (3,))]
+    camera = cpu_project.camera_numbers(np.eye(4), np.diag([8.0, 8.0, 1.0]), size, size)
+    features, depths = cpu_project.empty_features(1), np.empty(1, np.float32)
+    radii, means2d = np.empty(1, np.int32), np.empty((1, 2), np.float32)
+    cpu_project.project(*one, camera, size, size, False, features, depths, radii, means2d)
+    yield "project"
+    tiles = cpu_tiles.bin_gaussians(features, depths, size, size)
+    yield "sort and list per tile"
+    pictures = [np.zeros((size, size, *tail), np.float32) for tail in ((3,), (), ())]
+    lists = (tiles.tile_first, tiles.heaviest_first(), tiles.tiles_x, size, size, 1)
+    blend(features, tiles.rows, *lists, *pictures)
+    yield "blend"
+    pair_gradients = np.empty((len(tiles.rows), NUM_GRADIENTS), np.float32)
+    blend_backward(features, tiles.rows, tiles.slots, *lists, *pictures, *pictures, pair_gradients)
+    yield "blend backward"
+    gradients = [np.zeros_like(array) for array in one]
+    cpu_project.project_backward(
+        *one[:4], camera, False, tiles.slot_first, pair_gradients, *gradients, means2d
+    )
+    yield "project backward"
+    to_uint8(pictures[0])
+    yield "picture to bytes"

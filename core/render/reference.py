@@ -119,7 +119,7 @@ def project(
 
 
 def distance2(
-    projected: Projected, points: torch.Tensor, watch: Callable | None = None
+    projected: Projected, points: torch.Tensor, watch: Callable[[torch.Tensor], None] | None = None
 ) -> torch.Tensor:
     """Return half the squared Mahalanobis distance [V, P] of pixel positions [P, 2]."""
     offsets = points[None] - projected.means2d[:, None]  # [V, P, 2]
@@ -182,7 +182,8 @@ class ReferenceRenderer:
                 stats.means2d[index, projected.rows] = projected.means2d.detach()
                 stats.radii[index, projected.rows] = projected.radii.to(torch.int32)
                 colors = splats.colors[projected.rows]
-                picture = self._blend(projected, colors, width, height, stats, index, cancelled)
+                watch = _watcher(stats, index, projected)
+                picture = self._blend(projected, colors, width, height, watch, cancelled)
                 if picture is None:
                     return None
                 pictures.append(picture)
@@ -204,14 +205,16 @@ class ReferenceRenderer:
             return alphas * step * step * (3 - 2 * step)
         return torch.where(alphas >= ALPHA_CUT, alphas, torch.zeros_like(alphas))
 
-    def _blend(self, projected, colors, width, height, stats, index, cancelled):
+    def _blend(
+        self,
+        projected: Projected,
+        colors: torch.Tensor,
+        width: int,
+        height: int,
+        watch: Callable[[torch.Tensor], None],
+        cancelled: Callable[[], bool] | None,
+    ) -> torch.Tensor | None:
         """Return [H, W, 5]: rgb, alpha and expected depth, some rows of pixels at a time."""
-
-        def watch(to_offsets: torch.Tensor) -> None:
-            if stats.absgrad is None:
-                stats.absgrad = torch.zeros_like(stats.means2d)
-            stats.absgrad[index, projected.rows] += to_offsets.detach().abs().sum(1)
-
         if not len(projected.rows):
             # keeps the graph, so that gradients are zero rather than absent
             nothing = colors.sum() + projected.means2d.sum() + projected.opacities.sum()
@@ -231,6 +234,19 @@ class ReferenceRenderer:
             depth = summed / torch.where(alpha > 0, alpha, torch.ones_like(alpha))
             bands.append(torch.cat([weight.T @ colors, alpha, depth], -1))
         return torch.cat(bands).reshape(height, width, 5)
+
+
+def _watcher(
+    stats: RenderStats, camera: int, projected: Projected
+) -> Callable[[torch.Tensor], None]:
+    """Return a hook that adds |dL/d means2d| of some pixels to the statistics."""
+
+    def watch(to_offsets: torch.Tensor) -> None:
+        if stats.absgrad is None:
+            stats.absgrad = torch.zeros_like(stats.means2d)
+        stats.absgrad[camera, projected.rows] += to_offsets.detach().abs().sum(1)
+
+    return watch
 
 
 def _usable(splats: Splats) -> torch.Tensor:

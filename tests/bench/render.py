@@ -29,7 +29,13 @@ def random_scene(num: int, width: int, height: int, seed: int = 0) -> tuple[Spla
     pixels = random.uniform(0, 1, (num, 2)) * (width, height)
     means = np.column_stack([(pixels - (width / 2, height / 2)) * z[:, None] / focal, z])
     scales = random.uniform(0.5, 3.5, (num, 3)) * z[:, None] / focal
-    values = (means, random.normal(size=(num, 4)), scales, random.uniform(0.05, 0.65, num), random.random((num, 3)))
+    values = (
+        means,
+        random.normal(size=(num, 4)),
+        scales,
+        random.uniform(0.05, 0.65, num),
+        random.random((num, 3)),
+    )
     K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     return Splats(*(torch.tensor(value, dtype=torch.float32) for value in values)), K
 
@@ -48,7 +54,9 @@ def main() -> None:
     splats, K = random_scene(arguments.gaussians, width, height)
     stages, pairs = _stages(splats, K, width, height)
     tiles = math.ceil(width / 16) * math.ceil(height / 16)
-    print(f"{arguments.gaussians} Gaussians, {width}x{height}, {tiles} tiles, {pairs} pairs, {arguments.threads} threads")
+    print(
+        f"{arguments.gaussians} Gaussians, {width}x{height}, {tiles} tiles, {pairs} pairs, {arguments.threads} threads"
+    )
     print(f"{'stage':24}{'wall ms':>10}{'cpu ms':>10}")
     for name, stage in stages.items():
         wall, processor = _time(stage, arguments.repeats)
@@ -66,13 +74,22 @@ def _time(stage: Callable[[], object], repeats: int) -> tuple[float, float]:
     return statistics.median(walls), statistics.median(processors)
 
 
-def _stages(splats: Splats, K: np.ndarray, width: int, height: int) -> tuple[dict[str, Callable[[], object]], int]:
+def _stages(
+    splats: Splats, K: np.ndarray, width: int, height: int
+) -> tuple[dict[str, Callable[[], object]], int]:
     """Return every stage as a function without arguments, and the number of pairs."""
     num, workers = len(splats), numba.get_num_threads()
-    arrays = [getattr(splats, name).numpy() for name in ("means", "quats", "scales", "opacities", "colors")]
+    arrays = [
+        getattr(splats, name).numpy()
+        for name in ("means", "quats", "scales", "opacities", "colors")
+    ]
     camera = cpu_project.camera_numbers(np.eye(4), K, width, height)
     features = cpu_project.empty_features(num)
-    depths, radii, means2d = np.empty(num, np.float32), np.empty(num, np.int32), np.empty((num, 2), np.float32)
+    depths, radii, means2d = (
+        np.empty(num, np.float32),
+        np.empty(num, np.int32),
+        np.empty((num, 2), np.float32),
+    )
     rgb, alpha, depth = (np.empty((height, width, *tail), np.float32) for tail in ((3,), (), ()))
     projected = (features, depths, radii, means2d)
     cpu_project.project(*arrays, camera, width, height, False, *projected)
