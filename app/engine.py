@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,19 +30,35 @@ def load_engine(device: str, task: Task) -> Engine:
     import torch
 
     from core.engine.assembly import usable_device
-    from core.engine.cores import core_shares, cores_available
+    from core.engine.cores import core_shares, cores_available, use_cores
+    from core.engine.kernels import warm_up
+    from core.engine.render_service import RenderService  # noqa: F401 - now rather than at the first scene
+    from core.engine.trainer import Trainer  # noqa: F401
     from core.render.backend import choose
 
     for name in discover.studies():
         discover.load(name)
     chosen = usable_device(device)
-    task.progress(None, "preparing the renderer; the very first start compiles it")
-    renderer = choose(chosen, task.report)
+    use_cores(core_shares(cores_available()).trainer)
+    warm_up(task.report)
+    task.progress(None, "choosing the renderer")
+    renderer = choose("cuda" if chosen == "cuda" else "cpu", task.report)
     if chosen == "cuda":
         graphics = torch.cuda.get_device_name(0)
     else:
         graphics = "drawing on the CPU" if device == "cpu" else "no CUDA device, drawing on the CPU"
     return Engine(chosen, graphics, renderer, core_shares(cores_available()).render)
+
+
+def use_one_core() -> None:
+    """Leave the cores to trainer and drawing thread, whose counts belong to their own threads.
+
+    The main thread is left alone: inline it trains.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        from core.engine.cores import use_cores
+
+        use_cores(1)
 
 
 def cores() -> int:

@@ -140,6 +140,9 @@ class Jobs:
 
         def deliver() -> None:
             self._running.pop(stopping, None)
-            outcome()
+            try:
+                outcome()
+            except Exception as error:  # what follows a job must not end the app loop either
+                self._post(failure(task.name, error))
 
         self._results.put(deliver)

@@ -34,8 +34,8 @@ class Content:
     run: Run | None = None
 
 
-def open_path(text: str, task: Task) -> Content:
-    """Open whatever a path holds, or raise a HybridError with one sentence."""
+def open_path(text: str, device: str, task: Task) -> Content:
+    """Open whatever a path holds for a device (auto, cpu or cuda), or raise a HybridError with one sentence."""
     from core.engine.runs import Run
 
     if not text.strip():
@@ -47,14 +47,14 @@ def open_path(text: str, task: Task) -> Content:
         )
     task.progress(None, path.name)
     if path.is_file() and path.suffix.lower() in SCENE_SUFFIXES:
-        return Content(path.stem, path, scene=_scene(path))
+        return Content(path.stem, path, scene=_scene(path, device))
     if path.is_file() and path.suffix.lower() != ".json":
         raise FormatError(
             f"{path.name}: not a scene file. Scene files end in {' or '.join(SCENE_SUFFIXES)}; "
             "for photographs choose their folder."
         )
     if Run.is_run(path):
-        return _run(path, task)
+        return _run(path, device, task)
     return Content(_name(path), path, capture=_capture(path, task))
 
 
@@ -68,18 +68,19 @@ def _capture(path: Path, task: Task) -> Capture:
     return open_capture(path, report=task.report, cancelled=task.cancelled)
 
 
-def _scene(path: Path) -> Snapshot:
+def _scene(path: Path, device: str) -> Snapshot:
+    from core.engine.assembly import usable_device
     from core.formats import open_scene
 
-    return open_scene(path)
+    return open_scene(path, usable_device(device))
 
 
-def _run(path: Path, task: Task) -> Content:
+def _run(path: Path, device: str, task: Task) -> Content:
     """Open a run with its photographs; without them show its saved scene."""
     from core.engine.runs import Run
 
     run = Run.open(path)
-    scene = _scene(run.scene_path) if run.scene_path.exists() else None
+    scene = _scene(run.scene_path, device) if run.scene_path.exists() else None
     folder = Path(run.config.capture)
     try:
         capture = _capture(folder, task)

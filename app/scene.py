@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app import machine
+from app.engine import use_one_core
 from app.jobs import Jobs, Task
 from app.opening import MOST_THUMBNAILS, Content, thumbnail
 from app.panels.words import count, data_size, study_name, three_digits
@@ -18,7 +19,7 @@ from app.recent import Recent
 from app.store import Store
 from app.training import Training
 from app.views import Views, place_of
-from app.weights import measured_shares
+from app.weights import Shares, Weight, shares_of_file, weigh
 from core.base.errors import FormatError
 from core.base.events import (
     Evaluated,
@@ -94,6 +95,7 @@ class Scene:
         if not self._jobs.is_inline:
             self.service.start()
         self.recent.add(content.source, content.name)
+        self._store.set("recent", self.recent.rows())
         return earlier
 
     def train(self, *, is_preview: bool) -> None:
@@ -183,8 +185,10 @@ class Scene:
         if snapshot is not None and snapshot is not self._weighed and is_time:
             self._weighed, self._weighed_s = snapshot, time.monotonic()
             self._store.set("scene.gaussians", count(snapshot.num_gaussians))
+            source = self._content.source if self._content is not None else None
+            file = source if source is not None and trainer is None else None
             if not self._jobs.is_running("Weighing"):
-                self._jobs.start("Weighing", lambda _task: measured_shares(snapshot), self._weigh)
+                self._jobs.start("Weighing", lambda _task: weigh(snapshot, file), self._weighed_up)
 
     def note(self, event: Event) -> None:
         """Remember what an event says about the scene."""
@@ -192,6 +196,7 @@ class Scene:
             return
         if isinstance(event, Evaluated) and "psnr" in event.metrics:
             self.recent.measured(self._content.source, psnr=float(event.metrics["psnr"]))
+            self._store.set("recent", self.recent.rows())
         if isinstance(event, StateChanged) and event.state is TrainerState.DONE:
             self._save_run()
 
@@ -240,30 +245,39 @@ class Scene:
         """Write the scene in the format the suffix names."""
         from core.formats import export_scene
 
+        renderer = self.engine.renderer if self.engine is not None else None
+
+        def write(snapshot: Snapshot, path: Path) -> str:
+            use_one_core()
+            return export_scene(snapshot, path, renderer=renderer)
+
         path = _target(text or str(self._store.get("export.ply_path", "")), ".ply")
-        self._write(EXPORTING, path, export_scene)
+        self._write(EXPORTING, path, write)
 
     def _write(self, name: str, path: Path, write: Callable[[Snapshot, Path], str]) -> None:
         take = self._snapshot_soon()
         if self._jobs.is_running(name):
             raise FormatError(f"{name} is under way already. Wait for it to end.")
 
-        def work(task: Task) -> tuple[Path, int]:
+        def work(task: Task) -> tuple[Path, Shares]:
             task.progress(None, path.name)
             snapshot = take()
             if snapshot is None:
                 raise FormatError("There is no scene to write yet. Wait for its first picture.")
             path.parent.mkdir(parents=True, exist_ok=True)
             summary = write(snapshot, path)
-            task.report(FileWritten(path, summary))
-            return path, path.stat().st_size
+            task.report(FileWritten(path, f"{path.name}: {summary}"))
+            return path, shares_of_file(path)
 
         self._jobs.start(name, work, self._written)
 
-    def _written(self, written: tuple[Path, int]) -> None:
-        path, num_bytes = written
+    def _written(self, written: tuple[Path, Shares]) -> None:
+        path, shares = written
         if self._content is not None and path.suffix == ".hyrf":
-            self.recent.measured(self._content.source, num_bytes=num_bytes)
+            total = sum(amount for _, amount, _ in shares)
+            self.recent.measured(self._content.source, num_bytes=round(total))
+            self._store.set("recent", self.recent.rows())
+            self._store.update(scene__shares=shares, scene__size=data_size(total))
 
     def _snapshot_soon(self) -> Callable[[], Snapshot | None]:
         """Ask for the scene as it is now; the returned function waits for it."""
@@ -287,13 +301,13 @@ class Scene:
 
         snapshots, path = self._snapshots, run.scene_path
 
-        def work(task: Task) -> tuple[Path, int]:
+        def work(task: Task) -> tuple[Path, Shares]:
             snapshot = snapshots.peek()
             if snapshot is None:
                 raise FormatError("There is no scene to write yet.")
             task.progress(None, "into its run folder")
             save_scene(snapshot, path)
-            return path, path.stat().st_size
+            return path, shares_of_file(path)
 
         self._jobs.start("Saving the run", work, self._written)
 
@@ -312,19 +326,19 @@ class Scene:
         if self.capture is capture:
             self._store.update(cameras__gallery=pictures, cameras__has_pictures=True)
 
-    def _weigh(self, weight: tuple[tuple[tuple[str, float, str], ...], bool]) -> None:
-        shares, has_background = weight
+    def _weighed_up(self, weight: Weight) -> None:
         if self._content is None:
             return
-        total = sum(amount for _, amount, _ in shares)
+        shares = weight.shares
+        size = data_size(sum(amount for _, amount, _ in shares))
         study = str(self._store.get("train.study", "")) if self.capture is not None else ""
         model = (
             study_name(study) if study else ("HyRF (hybrid)" if len(shares) > 1 else "Gaussians")
         )
         self._store.update(
             scene__shares=shares,
-            scene__size=f"about {data_size(total)}",
-            scene__has_background=has_background,
+            scene__size=size if weight.is_exact else f"about {size}",
+            scene__has_background=weight.has_background,
             scene__model=model,
         )
 

@@ -71,6 +71,7 @@ class Session:
         self._readings = Readings(self.store)
         self._jobs = Jobs(self._events.post, is_inline=inline)
         self._plan = plan or TrainingPlan()
+        self._device = device
         self._views = Views(self.store, self._request)
         self._training = Training(self.store, self._events, self._plan, self.home)
         self._engine: Engine | None = None
@@ -254,7 +255,7 @@ class Session:
                 Notice("Something is being opened already. Cancel it first.", "warning", "opening")
             )
             return
-        self._jobs.start(OPENING, lambda task: open_path(path, task), self._opened)
+        self._jobs.start(OPENING, lambda task: open_path(path, self._device, task), self._opened)
 
     def _opened(self, content: Content) -> None:
         self._with_engine(lambda: self._leave(lambda: self._enter(content)))
@@ -263,7 +264,6 @@ class Session:
         self._forget_training()
         earlier = self._scene.enter(content, trains=self._plan.starts)
         self._readings.restore(earlier)
-        self.store.set("recent", self._scene.recent.rows())
 
     def _leave(self, then: Callable[[], None]) -> None:
         """Close the open scene; its training is saved beside the app loop."""

@@ -213,7 +213,7 @@ def knob_widget(knob: Knob) -> Widget:
     key, action = f"knob.{knob.key}", SetKnob(knob.key)
     tooltip = knob.help
     if knob.kind == "bool":
-        return Toggle(knob.label, key, tooltip, is_live=knob.is_live, action=action)
+        return Toggle(_switch_label(knob.label), key, tooltip, is_live=knob.is_live, action=action)
     if knob.kind == "choice":
         names = tuple(named(choice) for choice in knob.choices)
         return Choice(knob.label, key, tooltip, options=knob.choices, names=names, action=action)
@@ -244,6 +244,14 @@ def knob_widget(knob: Knob) -> Widget:
         digits=0 if is_integer else max(0, 2 - math.floor(math.log10(span))),
         action=action,
     )
+
+
+def _switch_label(label: str) -> str:
+    """Leave out the verb of a yes-or-no question: the switch asks it already."""
+    for verb in ("Is ", "Has "):
+        if label.startswith(verb):
+            return label[len(verb) :].capitalize()
+    return label
 
 
 def _fits_slider(knob: Knob, is_integer: bool) -> bool:

@@ -43,6 +43,15 @@ def test_a_failure_is_one_event_with_its_sentence(is_inline):
     assert "FormatError" in failed.traceback
 
 
+def test_a_result_that_cannot_be_used_is_an_event_and_the_loop_goes_on():
+    events = []
+    jobs = Jobs(events.append, is_inline=True)
+    jobs.start("Open", lambda task: 1, lambda one: one / 0)
+    jobs.tick()
+    assert [event.where for event in events if isinstance(event, Failed)] == ["Open"]
+    assert not jobs.is_running("Open")
+
+
 def test_progress_bars_end_with_their_job_even_when_it_fails():
     events = []
     jobs = Jobs(events.append, is_inline=True)
