@@ -33,8 +33,11 @@ from core.formats.packing import (
 from core.radiance.parts import Coding
 
 CHUNK_ROWS = 4096  # rows that share the bounds of an 8-bit column
-LEVEL_STEPS = (15, 21, 31, 45, 63, 90, 127)  # steps between zero and the largest value of a level
-STEPS_PER_RMS = 8.0  # a level's step is at most its root mean square over this
+# steps between zero and the largest value of a level
+LEVEL_STEPS = (5, 7, 11, 15, 21, 31, 45, 63, 90, 127)
+# a level's step is at most its root mean square over this; a scene of fox (20k Gaussians) against itself
+# unquantised: 8 gives 522 kB and 59.8 dB, 4 gives 455 kB and 55.5 dB, 2 gives 393 kB and 50.2 dB
+STEPS_PER_RMS = 4.0
 RAW_DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8")
 _POSITION_TOP, _MORTON_BYTES, _MORTON_MASK = 65535, 6, np.uint64(0xFFFFFFFFFFFF)
 
