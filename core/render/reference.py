@@ -217,7 +217,8 @@ class ReferenceRenderer:
         """Return [H, W, 5]: rgb, alpha and expected depth, some rows of pixels at a time."""
         if not len(projected.rows):
             # keeps the graph, so that gradients are zero rather than absent
-            nothing = colors.sum() + projected.means2d.sum() + projected.opacities.sum()
+            numbers = (colors, projected.means2d, projected.conics, projected.opacities)
+            nothing = sum(value.sum() for value in numbers)
             return colors.new_zeros(height, width, 5) + nothing
         rows_at_once = max(1, _BLOCK // (len(projected.rows) * width))
         across = torch.arange(width, device=colors.device, dtype=colors.dtype) + 0.5
