@@ -46,7 +46,9 @@ def turned(x: float, y: float, z: float, shift=(0.0, 0.0, 0.0)) -> torch.Tensor:
     return viewmat
 
 
-def random_scene(num=60, width=53, height=37, seed=0, size=0.12, opacity=(0.0, 1.0), cameras=1) -> Scene:
+def random_scene(
+    num=60, width=53, height=37, seed=0, size=0.12, opacity=(0.0, 1.0), cameras=1
+) -> Scene:
     random = torch.Generator().manual_seed(seed)
     low, high = opacity
     means = torch.randn(num, 3, generator=random) * torch.tensor([1.0, 0.8, 1.0])
@@ -62,7 +64,9 @@ def random_scene(num=60, width=53, height=37, seed=0, size=0.12, opacity=(0.0, 1
     return Scene(values, torch.stack(views), K.repeat(cameras, 1, 1), width, height)
 
 
-def one(mean, scale=0.1, opacity=0.8, quat=(1.0, 0.0, 0.0, 0.0), color=(0.9, 0.5, 0.2), **camera) -> Scene:
+def one(
+    mean, scale=0.1, opacity=0.8, quat=(1.0, 0.0, 0.0, 0.0), color=(0.9, 0.5, 0.2), **camera
+) -> Scene:
     """A single Gaussian before a camera at the origin."""
     scales = torch.full((1, 3), scale) if isinstance(scale, float) else torch.tensor([scale])
     values = (
@@ -75,7 +79,9 @@ def one(mean, scale=0.1, opacity=0.8, quat=(1.0, 0.0, 0.0, 0.0), color=(0.9, 0.5
 
 
 def _stack(*scenes: Scene) -> Scene:
-    values = tuple(torch.cat(parts) for parts in zip(*(scene.values for scene in scenes), strict=True))
+    values = tuple(
+        torch.cat(parts) for parts in zip(*(scene.values for scene in scenes), strict=True)
+    )
     first = scenes[0]
     return Scene(values, first.viewmats, first.Ks, first.width, first.height)
 

@@ -48,7 +48,9 @@ def assert_close(actual, expected, share, name):
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_pictures_and_gradients_agree_with_the_double_precision_reference(case, antialiased):
     scene = EDGE_CASES[case]()
-    expected, expected_gradients = gradients_of(ReferenceRenderer(), scene, antialiased, torch.float64)
+    expected, expected_gradients = gradients_of(
+        ReferenceRenderer(), scene, antialiased, torch.float64
+    )
     actual, gradients = gradients_of(CpuRenderer(), scene, antialiased)
     for name in ("rgb", "alpha", "depth"):
         assert_close(getattr(actual, name), getattr(expected, name), 2e-5, name)
@@ -90,7 +92,10 @@ def test_the_middle_of_a_gaussian_shows_its_opacity_color_and_depth(renderer):
 
 
 def test_the_nearer_of_two_gaussians_covers_the_farther(renderer):
-    near, far = one((0.0, 0.0, 2.0), 0.5, 0.9, color=(1.0, 0.0, 0.0)), one((0.0, 0.0, 4.0), 0.5, 0.9, color=(0.0, 1.0, 0.0))
+    near, far = (
+        one((0.0, 0.0, 2.0), 0.5, 0.9, color=(1.0, 0.0, 0.0)),
+        one((0.0, 0.0, 4.0), 0.5, 0.9, color=(0.0, 1.0, 0.0)),
+    )
     values = [torch.cat(pair) for pair in zip(far.values, near.values, strict=True)]
     pixel = near.draw(renderer, values).rgb[0, 10, 16]
     assert pixel[0] > 5 * pixel[1] > 0
@@ -165,7 +170,9 @@ def test_contributors_of_a_pixel_add_up_to_its_color_and_run_front_to_back(rende
     scene = Scene(scene.values, scene.viewmats, K[None], scene.width, scene.height)
     layers = scene.draw(renderer, scene.values)
     for x, y in ((26, 18), (10, 30), (0, 0)):
-        rows, weights, depths = renderer.contributors(Splats(*scene.values), scene.viewmats[0], K, (x, y))
+        rows, weights, depths = renderer.contributors(
+            Splats(*scene.values), scene.viewmats[0], K, (x, y)
+        )
         color = (weights[:, None] * scene.values[4][rows]).sum(0)
         torch.testing.assert_close(color, layers.rgb[0, y, x], rtol=0, atol=1e-5)
         assert (depths.diff() >= 0).all()
@@ -174,5 +181,7 @@ def test_contributors_of_a_pixel_add_up_to_its_color_and_run_front_to_back(rende
 
 def test_contributors_of_an_empty_pixel_are_none(renderer):
     scene = one((0.0, 0.0, -2.0))
-    rows, weights, depths = renderer.contributors(Splats(*scene.values), torch.eye(4), scene.Ks[0], (3, 3))
+    rows, weights, depths = renderer.contributors(
+        Splats(*scene.values), torch.eye(4), scene.Ks[0], (3, 3)
+    )
     assert len(rows) == len(weights) == len(depths) == 0
