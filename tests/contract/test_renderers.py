@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from render_scenes import EDGE_CASES, NAMES, Scene, one, random_scene
 
 from core.base.errors import RenderError
 from core.radiance.splats import Splats
 from core.render.backend import TRANSMITTANCE_STOP
 from core.render.cpu import CpuRenderer
 from core.render.reference import ReferenceRenderer
-from tests.contract.render_scenes import EDGE_CASES, NAMES, Scene, one, random_scene
 
 RENDERERS = {"cpu": CpuRenderer, "reference": ReferenceRenderer}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from render_scenes import Scene, random_scene
 
 from core.radiance.splats import Splats
 from core.render.composite import composite
 from core.render.cpu import CpuRenderer
 from core.render.reference import weights
-from tests.contract.render_scenes import Scene, random_scene
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -88,7 +88,7 @@ def test_without_a_cuda_device_the_choice_is_the_cpu_and_the_notice_says_why():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_asking_for_cuda_without_a_device_is_an_error_that_says_what_to_do():
-    with pytest.raises(RenderError, match="No CUDA device.*Choose auto or cpu"):
+    with pytest.raises(RenderError, match=r"No CUDA device.*Choose auto or cpu"):
         choose("cuda", print)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from render_scenes import NAMES, random_scene
 
 from core.radiance.splats import Splats
 from core.render.backend import BLUR, NEAR
 from core.render.reference import ReferenceRenderer, project, rotations
-from tests.contract.render_scenes import NAMES, random_scene
 
 SMOOTH = ReferenceRenderer(smooth_cut=0.5 / 255)
 STEP = 1e-6  # in double precision the error of central differences is about 1e-9 here
