@@ -13,6 +13,7 @@ from core.base.events import Event, Progress
 
 TASK = "Compiling kernels (first start only)"
 MODULES = (
+    "core.nn.encoding_kernels",
     "core.nn.hashgrid_kernels",
     "core.nn.mlp_kernels",
     "core.nn.ssim_kernels",

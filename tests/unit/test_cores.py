@@ -74,3 +74,15 @@ def test_numpy_s_own_pool_is_kept_small_unless_the_user_chose():
     cores.quiet_libraries(environment)
     assert environment["OPENBLAS_NUM_THREADS"] == "7"
     assert environment["MKL_NUM_THREADS"] == "1"
+
+
+def test_kernels_are_made_ready_with_progress_that_ends():
+    from core.engine.kernels import MODULES, TASK, warm_up
+
+    seen = []
+    warm_up(seen.append)
+    assert {event.task for event in seen} == {TASK}
+    fractions = [event.fraction for event in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert len([event for event in seen if event.detail]) >= len(MODULES)

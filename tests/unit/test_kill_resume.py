@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +43,49 @@ def build_tiny():
     return Slow(TinyConfig(steps=200), Setup(variant="plain", seed=5))
 
 
-BUILDERS = {"tiny": build_tiny}
+def build_hyrf():
+    """The proposed model on ten small pictures of the demo scene, with density control on."""
+    from core.base.config import resolve
+    from core.capture import synthetic
+    from core.capture.camera import Similarity
+    from core.capture.capture import Capture, Photo
+    from core.studies.radiance.hyrf import STUDY
+
+    cameras = [camera.resized(48, 36) for camera in synthetic.cameras()[::5]]
+    points, colors = synthetic.surface_points(300)
+    capture = Capture(
+        name="demo",
+        folder=Path(),
+        photos=tuple(
+            Photo(f"{i}", Path(), camera, partial(synthetic.render, camera), is_test=i == 0)
+            for i, camera in enumerate(cameras)
+        ),
+        points=points.astype(np.float32),
+        point_colors=colors,
+        bounds=np.array([[-2.0] * 3, [2.0] * 3]),
+        up=synthetic.UP,
+        to_original=Similarity.identity(),
+    )
+    settings = {
+        "steps": 160,
+        "seed_gaussians": 300,
+        "density.cap": 900,
+        "density.every": 10,
+        "density.start": 0.1,
+        "density.stop": 0.9,
+        "hybrid.fields.log2_table": 10,
+    }
+    config = resolve(STUDY.Config, "quick", settings)
+    return STUDY(config, Setup(variant="hybrid", seed=5, capture=capture))
+
+
+BUILDERS = {"tiny": build_tiny, "hyrf": build_hyrf}
 
 
 def train(folder: str, builder: str, checkpoint_every_s: float = 0.0) -> None:
     """Open or create the run and train it to its end, by default with a checkpoint after every step."""
+    # numba makes a semaphore when its pool starts; this way it has no name that a kill could leak
+    multiprocessing.set_start_method("fork", force=True)
     path = Path(folder)
     run = Run.open(path) if Run.is_run(path) else Run.create(path, RunConfig(study=builder))
     options = TrainerOptions(checkpoint_every_s=checkpoint_every_s)
@@ -60,10 +99,11 @@ def train(folder: str, builder: str, checkpoint_every_s: float = 0.0) -> None:
 
 def spawn(folder: Path, builder: str, checkpoint_every_s: float = 0.0):
     context = multiprocessing.get_context("forkserver")
-    # torch imports its compiler for the first optimizer, which is slow; numba's pool makes
-    # semaphores on import, which a killed process could not give back
+    # torch imports its compiler for the first optimizer: slow, and here done once for all
     preload = ["core.engine.trainer", "core.engine.packing", "tiny_study"]
-    context.set_forkserver_preload([*preload, "torch._dynamo", "numba.np.ufunc.parallel"])
+    preload += ["torch._dynamo", "numba.np.ufunc.parallel"]
+    preload += ["core.studies.radiance.hyrf", "core.capture.synthetic", "core.render.cpu"]
+    context.set_forkserver_preload(preload)
     arguments = (str(folder), builder, checkpoint_every_s)
     process = context.Process(target=train, args=arguments, daemon=True)
     process.start()
@@ -76,6 +116,12 @@ def wait_until_training(folder: Path, process, before: int) -> None:
     while newest(folder) <= before and process.is_alive():
         assert time.monotonic() < end, "no checkpoint within a minute"
         time.sleep(0.001)
+
+
+def wait_for_a_write(folder: Path, process) -> None:
+    """Wait until a checkpoint is being written; the kill then lands in it, or just after."""
+    while process.is_alive() and not any((folder / "checkpoints").glob("*.tmp")):
+        time.sleep(0.0002)
 
 
 def newest(folder: Path) -> int:
@@ -95,11 +141,14 @@ def test_killed_twenty_times_it_ends_with_the_parameters_of_an_undisturbed_run(
     assert calm.exitcode == 0
 
     during_write = steps_before = 0
-    for _ in range(KILLS):
+    for attempt in range(KILLS):
         before = newest(folder)
         process = spawn(folder, builder)
         wait_until_training(folder, process, before)
-        time.sleep(float(rng.uniform(0, 0.05)))
+        if attempt % 2:
+            wait_for_a_write(folder, process)
+        else:
+            time.sleep(float(rng.uniform(0, 0.03)))
         assert process.is_alive(), "the training ended before it was killed often enough"
         os.kill(process.pid, signal.SIGKILL)
         process.join(20)
