@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.base.events import Event
 from core.capture.camera import Camera, look_at
 from core.radiance.field import Snapshot
 from core.render.backend import Renderer
@@ -29,7 +30,7 @@ def loss(
     if renderer is None:
         from core.render.backend import choose
 
-        renderer = choose("auto")
+        renderer = choose("auto", _unsaid)
     chosen = [cameras[k] for k in np.linspace(0, len(cameras) - 1, PICTURES).round().astype(int)]
     blends = [GAUSSIANS]
     if scene.background(_small(chosen[0])) is not None:
@@ -56,6 +57,10 @@ def cameras_of(scene: Snapshot, summary: dict[str, Any]) -> list[Camera]:
     except (KeyError, TypeError, ValueError):
         remembered = []
     return remembered or _orbit(scene)
+
+
+def _unsaid(_event: Event) -> None:
+    """Keep the choice to ourselves: the window has announced it already."""
 
 
 def _orbit(scene: Snapshot) -> list[Camera]:

@@ -110,6 +110,13 @@ def test_an_export_opens_again_looks_alike_and_says_so(entry, kind, tmp_path):
     assert ("leaves out" in sentence) == (kind == "hyrf" and entry.needs == "splats")
 
 
+def test_an_export_finds_its_own_cameras_and_renderer(tmp_path):
+    scene = splat_scene()
+    assert "Re-opened: " in formats.export_scene(scene, tmp_path / "around.ply")  # some around it
+    scene.surroundings.summary["cameras"] = [camera.to_json() for camera in cameras()]
+    assert "Re-opened: " in formats.export_scene(scene, tmp_path / "remembered.ply")
+
+
 @pytest.mark.parametrize("entry", formats.FORMATS, ids=lambda entry: entry.name)
 def test_rubbish_with_a_known_suffix_gets_one_sentence(entry, tmp_path):
     path = tmp_path / f"rubbish{entry.suffixes[0]}"
