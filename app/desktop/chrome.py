@@ -8,7 +8,7 @@ from app.actions import ExportScene, PauseTraining, ResumeTraining, SaveScene, S
 from app.desktop.arrange import Area
 from app.desktop.commands import Command, Commands, has_scene, is_training
 from app.desktop.draw import Bar, PanelDrawer
-from app.desktop.kit import Item, Kit
+from app.desktop.kit import Item, Kit, inside
 from app.panels.widgets import Button, Group, Row
 from app.store import Store
 
@@ -32,9 +32,8 @@ class TopBar:
         ) as bar:
             self.box = bar
             self.line = dpg.add_group()
-            dpg.push_container_stack(self.line)
-            self.name = kit.text("", "text", "title")
-            dpg.pop_container_stack()
+            with inside(self.line):
+                self.name = kit.text("", "text", "title")
             dpg.bind_item_theme(self.line, kit.theme.lines())
             for label in commands.menus:
                 button = dpg.add_button(label=label, callback=self._open, user_data=label)

@@ -108,12 +108,13 @@ class Dialogs:
         if was_help:
             return
         kit, px = self._kit(), self._kit().theme.px
-        row = px(26)
+        row = px(27)
         height = row * len(SHORTCUTS) + px(76)
         with (
             self._sheet("Keys and mouse", px(560), height),
-            dpg.table(header_row=False, policy=dpg.mvTable_SizingFixedFit),
+            dpg.table(header_row=False, policy=dpg.mvTable_SizingFixedFit) as table,
         ):
+            dpg.bind_item_theme(table, kit.theme.sheet())
             dpg.add_table_column(width_fixed=True, init_width_or_weight=px(230))
             dpg.add_table_column(width_fixed=True, init_width_or_weight=px(290))
             for keys, meaning in SHORTCUTS:

@@ -23,17 +23,11 @@ from app.desktop.controls import (
     draw_slider,
     draw_toggle,
 )
-from app.desktop.displays import (
-    draw_notices,
-    draw_plot,
-    draw_progress,
-    draw_readout,
-    draw_shares,
-    draw_table,
-    draw_text,
-)
+from app.desktop.curves import draw_plot
+from app.desktop.displays import draw_progress, draw_readout, draw_shares, draw_text
 from app.desktop.gallery import draw_gallery
-from app.desktop.kit import Drawn, Item, Kit
+from app.desktop.kit import Drawn, Item, Kit, inside
+from app.desktop.lists import draw_notices, draw_table
 from app.panels.layout import Panel
 from app.panels.widgets import (
     Button,
@@ -97,9 +91,8 @@ class Leaf:
 
     def _build(self, widget: Widget) -> None:
         self.widget, self.is_late = widget, False
-        dpg.push_container_stack(self.slot)
-        self.drawn: Drawn = DRAWERS[type(widget)](widget, self.kit, self.width)
-        dpg.pop_container_stack()
+        with inside(self.slot):
+            self.drawn: Drawn = DRAWERS[type(widget)](widget, self.kit, self.width)
         self.show()
 
     def update(self, widget: Widget, changed: frozenset[str]) -> bool:
@@ -163,15 +156,14 @@ class Branch:
     def _fill(self) -> None:
         children = self.described.children
         widths = self._widths()
-        dpg.push_container_stack(self.slot)
-        for child, width in zip(children, widths, strict=True):
-            if isinstance(child, Widget):
-                self.nodes.append(Leaf(child, self.kit, width, self.store))
-            else:
-                self.nodes.append(Branch(child, self.kit, width, self.store, self.depth + 1))
-        if self.depth == 0 and not isinstance(self, Strip | Bar):
-            dpg.add_spacer(height=self.kit.theme.px(6))
-        dpg.pop_container_stack()
+        with inside(self.slot):
+            for child, width in zip(children, widths, strict=True):
+                if isinstance(child, Widget):
+                    self.nodes.append(Leaf(child, self.kit, width, self.store))
+                else:
+                    self.nodes.append(Branch(child, self.kit, width, self.store, self.depth + 1))
+            if self.depth == 0 and not isinstance(self, Strip | Bar):
+                dpg.add_spacer(height=self.kit.theme.px(6))
 
     def _widths(self) -> list[int]:
         count = len(self.described.children)
@@ -303,9 +295,8 @@ class PanelDrawer:
         if at < len(self.branches):
             self.branches.pop(at).close()
         dpg.delete_item(self.slots[at], children_only=True)
-        dpg.push_container_stack(self.slots[at])
-        branch = self.kind(described, self.kit, self.width, self.store, 0)
-        dpg.pop_container_stack()
+        with inside(self.slots[at]):
+            branch = self.kind(described, self.kit, self.width, self.store, 0)
         self.branches.insert(at, branch)
 
     def leaves(self) -> Iterator[Leaf]:

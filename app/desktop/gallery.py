@@ -7,7 +7,7 @@ from typing import Any
 import dearpygui.dearpygui as dpg
 import numpy as np
 
-from app.desktop.kit import Drawn, Kit
+from app.desktop.kit import Drawn, Kit, inside
 from app.panels.widgets import Gallery
 
 ACROSS, DOWN = 96, 64  # pixels of a thumbnail in the texture
@@ -40,26 +40,25 @@ def draw_gallery(widget: Gallery, kit: Kit, width: int) -> Drawn:
         rows, columns = atlas.shape[0] // DOWN, atlas.shape[1] // ACROSS
         with dpg.texture_registry():
             texture.append(dpg.add_static_texture(atlas.shape[1], atlas.shape[0], atlas.ravel()))
-        dpg.push_container_stack(box)
-        for start in range(0, len(shown), per_row):
-            with dpg.group(horizontal=True, horizontal_spacing=gap):
-                for at in range(start, min(start + per_row, len(shown))):
-                    row, column = divmod(at, IN_A_ROW)
-                    item = dpg.add_image_button(
-                        texture[0],
-                        width=size,
-                        height=size * DOWN // ACROSS,
-                        uv_min=(column / columns, row / rows),
-                        uv_max=((column + 1) / columns, (row + 1) / rows),
-                        user_data=at,
-                        enabled=widget.is_enabled,
-                        callback=lambda _, __, index: kit.post(widget.action, value=index),
-                    )
-                    dpg.bind_item_theme(item, theme.thumbnail())
-                    kit.tip(item, shown[at][0])
-        if len(pictures) > MOST:
-            kit.text(f"{len(pictures) - MOST} more with [ and ]", "secondary", "caption")
-        dpg.pop_container_stack()
+        with inside(box):
+            for start in range(0, len(shown), per_row):
+                with dpg.group(horizontal=True, horizontal_spacing=gap):
+                    for at in range(start, min(start + per_row, len(shown))):
+                        row, column = divmod(at, IN_A_ROW)
+                        item = dpg.add_image_button(
+                            texture[0],
+                            width=size,
+                            height=size * DOWN // ACROSS,
+                            uv_min=(column / columns, row / rows),
+                            uv_max=((column + 1) / columns, (row + 1) / rows),
+                            user_data=at,
+                            enabled=widget.is_enabled,
+                            callback=lambda _, __, index: kit.post(widget.action, value=index),
+                        )
+                        dpg.bind_item_theme(item, theme.thumbnail())
+                        kit.tip(item, shown[at][0])
+            if len(pictures) > MOST:
+                kit.text(f"{len(pictures) - MOST} more with [ and ]", "secondary", "caption")
 
     return Drawn(show, close=close)
 

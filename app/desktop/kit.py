@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -16,6 +17,16 @@ from app.panels.widgets import Widget
 Item = int | str
 VIEW = "desktop"
 """The name of this window's view."""
+
+
+@contextmanager
+def inside(container: Item) -> Iterator[None]:
+    """Create what follows inside an item; the stack of containers survives an exception."""
+    dpg.push_container_stack(container)
+    try:
+        yield
+    finally:
+        dpg.pop_container_stack()
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import dearpygui.dearpygui as dpg
 import numpy as np
 
-from app.desktop.kit import Kit
+from app.desktop.kit import Kit, inside
 from app.store import Store
 
 HINT = "Drag to orbit    Shift+drag to pan    Wheel to zoom    Right drag + W A S D to fly    H for all keys"
@@ -53,21 +53,20 @@ class Overlay:
             return False
         self._shown = state
         dpg.delete_item(self.layer, children_only=True)
-        dpg.push_container_stack(self.layer)
-        if frame is None:
-            self._message(sentence, area)
-        else:
-            self._pill(corner, 12, 12)
-            if sentence:
-                self._pill(sentence, 12, 46)
-            if is_hinting:
-                width = self.kit.theme.text_width(HINT, "caption")
-                self._pill(HINT, (area.width - width) / 2 - 12, area.height - 44)
-        if axes is not None:
-            self._gizmo(axes.world_to_camera[:3, :3], area)
-        if "low" in legend:
-            self._legend(legend, area)
-        dpg.pop_container_stack()
+        with inside(self.layer):
+            if frame is None:
+                self._message(sentence, area)
+            else:
+                self._pill(corner, 12, 12)
+                if sentence:
+                    self._pill(sentence, 12, 46)
+                if is_hinting:
+                    width = self.kit.theme.text_width(HINT, "caption")
+                    self._pill(HINT, (area.width - width) / 2 - 12, area.height - 44)
+            if axes is not None:
+                self._gizmo(axes.world_to_camera[:3, :3], area)
+            if "low" in legend:
+                self._legend(legend, area)
         return True
 
     def _message(self, sentence: str, area: Any) -> None:

@@ -120,6 +120,14 @@ class Theme:
         }
         return self._item("lines", dpg.mvAll, {}, styles)
 
+    def sheet(self) -> int | str:
+        """Return the theme of a table of short lines that has the window to itself."""
+        styles = {
+            dpg.mvStyleVar_FramePadding: (self.px(8), 0),
+            dpg.mvStyleVar_CellPadding: (self.px(4), self.px(5)),
+        }
+        return self._item("sheet", dpg.mvAll, {}, styles)
+
     def control(self) -> int | str:
         """Return a theme that keeps a control close to its name."""
         spacing = (self.px(8), self.px(5))
@@ -163,7 +171,7 @@ class Theme:
                 dpg.mvThemeCol_HeaderHovered: p["raised"],
                 dpg.mvThemeCol_HeaderActive: p["raised"],
             },
-            {dpg.mvStyleVar_FramePadding: (self.px(4), self.px(6))},
+            {dpg.mvStyleVar_FramePadding: (self.px(3), self.px(6))},
         )
 
     def series(self, role: str) -> int | str:

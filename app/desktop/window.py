@@ -119,7 +119,9 @@ class Window:
     def turn(self, *, is_hurried: bool = False) -> bool:
         """Wait for something to do and do it; return whether a frame was drawn."""
         now = time.monotonic()
-        has_input = self.waiter.wait(self._drawn_at + FASTEST_S - now) if not is_hurried else True
+        is_busy = self._extra > 0 or now < self._active_until
+        rest = self._drawn_at + FASTEST_S - now if is_busy else FASTEST_S
+        has_input = is_hurried or self.waiter.wait(rest)
         now = time.monotonic()
         if has_input:
             self._active_until = now + ACTIVE_S
@@ -296,8 +298,11 @@ class Window:
 
     def save_screenshot(self, path: Path, limit_s: float = 5.0) -> bool:
         """Write what is on the screen to a PNG file; return whether it is there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+        except OSError:
+            return False
         dpg.output_frame_buffer(str(path))
         end = time.monotonic() + limit_s
         while time.monotonic() < end and dpg.is_dearpygui_running():

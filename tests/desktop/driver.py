@@ -55,7 +55,7 @@ class Driver:
         found = xdotool("search", "--pid", str(os.getpid())) or xdotool("search", "--name", ".+")
         for window in found.split():
             xdotool("windowfocus", window)
-        self.move(1915, 1075)
+        self.move(2, 2)
         self.frames(3)
 
     # Time and input
@@ -70,7 +70,9 @@ class Driver:
             self.turn()
 
     def move(self, x: float, y: float) -> None:
-        xdotool("mousemove", str(int(x)), str(int(y)))
+        """Put the pointer at a place of the window."""
+        left, top = dpg.get_viewport_pos()
+        xdotool("mousemove", str(int(left + x)), str(int(top + y)))
         self.frames(3)
 
     def press(self, button: int = 1) -> None:
@@ -124,7 +126,7 @@ class Driver:
     # What is on the screen
 
     def place(self, item: int | str, at: tuple[float, float] = (0.5, 0.5)) -> tuple[float, float]:
-        """A point of an item in pixels of the screen, which are pixels of the window here."""
+        """A point of an item in pixels of the window."""
         left, top = dpg.get_item_rect_min(item)
         width, height = dpg.get_item_rect_size(item)
         return left + at[0] * width, top + at[1] * height
@@ -198,6 +200,12 @@ def below(item: int) -> list[int]:
     for child in dpg.get_item_children(item, 1):
         found += [child, *below(child)]
     return found
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in use."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def xdotool(*arguments: str) -> str:

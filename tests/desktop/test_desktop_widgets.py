@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dearpygui.dearpygui as dpg
 import numpy as np
-from driver import below, xdotool
+from driver import below, resident_mb, xdotool
 from windowed import windowed
 
 from app.actions import (
@@ -326,6 +326,25 @@ def test_a_clicked_thumbnail_posts_its_index(driver):
     assert stage.take() == [SnapToPhoto("desktop", 1)]
     check_no_echo(driver, stage, "g", (("green.jpg", green),))
     assert len(stage.items("mvImageButton")) == 1
+
+
+@windowed
+def test_a_gallery_that_changes_often_keeps_one_texture(driver):
+    stage = driver.open_widget(Gallery(key="g", action=SnapToPhoto("")), Store())
+
+    def change(turn: int) -> None:
+        image = np.full((64, 96, 3), turn, np.uint8)
+        stage.store.set("g", tuple((f"{n}.jpg", image) for n in range(16)))
+        driver.frames(5)
+
+    for turn in range(10):
+        change(turn)
+    before = resident_mb()
+    for turn in range(80):
+        change(turn)
+    kinds = [dpg.get_item_type(item) for item in dpg.get_all_items()]
+    assert sum(kind.endswith("StaticTexture") for kind in kinds) == 1
+    assert resident_mb() - before < 40  # 80 leaked ones would take 80 x 1.6 MB
 
 
 @windowed
