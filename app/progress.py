@@ -46,8 +46,6 @@ class ProgressPrinter:
         if self.as_json:
             self._write("begin", facts)
             return
-        for notice in capture.notices:
-            print(notice)
         print(
             f"{capture.name}: {facts['train']} photographs to learn from, {facts['held_out']} held out, "
             f"{camera.width}x{camera.height}; {capture.seeds}."

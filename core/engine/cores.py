@@ -66,6 +66,9 @@ def quiet_libraries(environment: dict[str, str] | os._Environ[str] = os.environ)
     """
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         environment.setdefault(name, "1")
+    environment.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # torch's idle threads would spin beside the kernels'
 
 
 def _affinity() -> int:

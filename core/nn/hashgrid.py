@@ -86,7 +86,7 @@ class HashGrid(torch.nn.Module):
         super().__init__()
         self.config = config
         shape = (config.levels, config.rows, config.features)
-        device = generator.device if generator is not None else "cpu"
+        device = generator.device if generator is not None else None
         table = torch.empty(shape, device=device).uniform_(
             -INITIAL_RANGE, INITIAL_RANGE, generator=generator
         )

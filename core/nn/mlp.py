@@ -46,7 +46,7 @@ class Mlp(torch.nn.Module):
                 f"A network needs an input, at least one hidden layer and an output, each 1 to {WIDEST} wide; "
                 f"got {self.widths}."
             )
-        device = generator.device if generator is not None else "cpu"
+        device = generator.device if generator is not None else None
         self.weights = torch.nn.ParameterList()
         for layer, (num_in, num_out) in enumerate(
             zip(self.widths[:-1], self.widths[1:], strict=True)

@@ -9,7 +9,7 @@ enter detached: they learn from the rasterizer alone. HyRF (Wang et al. 2025), s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,7 @@ def space_of(cameras: Iterable[Camera], box: str = "sphere", sphere_scale: float
 class HybridFields(torch.nn.Module):
     """Both fields with their networks; the same instance serves Gaussians and background."""
 
-    def __init__(self, config: FieldsConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: FieldsConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
         hidden = (config.hidden,) * config.layers
@@ -115,16 +115,23 @@ class HybridFields(torch.nn.Module):
 
     def radiance(self, u: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """Return colour offsets [V, 3] for unit directions."""
-        features = torch.cat((self.radiance_grid(u), sh_bands3(directions)), dim=-1)
-        return self.radiance_network(features)
+        return self.radiance_network(self.radiance_grid(u), sh_bands3(directions))
 
     def both(self, u: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return geometry [V, 8] and radiance [V, 3]; a shared grid is queried once."""
         geometry_features = self.geometry_grid(u)
         shared = self.geometry_grid is self.radiance_grid
         radiance_features = geometry_features if shared else self.radiance_grid(u)
-        radiance = torch.cat((radiance_features, sh_bands3(directions)), dim=-1)
-        return self.geometry_network(geometry_features), self.radiance_network(radiance)
+        radiance = self.radiance_network(radiance_features, sh_bands3(directions))
+        return self.geometry_network(geometry_features), radiance
+
+    @staticmethod
+    def from_weights(config: FieldsConfig, weights: Mapping[str, torch.Tensor]) -> HybridFields:
+        """Return fields that hold these tensors themselves, frozen."""
+        with torch.device("meta"):  # shapes only: nothing is drawn at random and thrown away
+            fields = HybridFields(config)
+        fields.load_state_dict(weights, assign=True)
+        return fields.requires_grad_(False)
 
     def grids(self) -> dict[str, HashGrid]:
         """Return the grids by name, one when shared."""

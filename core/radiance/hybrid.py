@@ -245,24 +245,18 @@ class HybridScene:
     def from_parts(scene: SceneParts, device: str = "cpu") -> HybridScene:
         """Put a scene together again."""
         config = validated(HybridConfig, scene.settings["config"])
-        fields = HybridFields(config.fields, torch.Generator().manual_seed(0)).to(device)
         arrays = {
-            name: torch.from_numpy(np.array(part.values)) for name, part in scene.parts.items()
+            name: torch.from_numpy(np.array(part.values)).float().to(device)
+            for name, part in scene.parts.items()
         }
-        if config.has_fields:
-            for name, grid in fields.grids().items():
-                grid.table.data.copy_(arrays[name].reshape(grid.table.shape))
-            for name in ("geometry_network", "radiance_network"):
-                network = getattr(fields, name)
-                weights = {key: arrays[f"{name}.{key}"].float() for key in network.state_dict()}
-                network.load_state_dict(weights)
+        fields = _fields_of(config, arrays).to(device)
         count = len(arrays["means"])
-        explicit = {"means": arrays["means"].float().to(device)}
-        explicit["color_logits"] = (
-            arrays.get("color_logits", torch.zeros(count, 3)).float().to(device)
-        )
-        for name in ("scale_logits", "opacity_logits"):
-            explicit[name] = arrays[name].float().reshape(count).to(device)
+        explicit = {
+            "means": arrays["means"],
+            "color_logits": arrays.get("color_logits", arrays["means"].new_zeros(count, 3)),
+            "scale_logits": arrays["scale_logits"].reshape(count),
+            "opacity_logits": arrays["opacity_logits"].reshape(count),
+        }
         box: dict[str, Any] = scene.settings["space"]
         space = Space(
             np.asarray(box["low"]),
@@ -272,3 +266,14 @@ class HybridScene:
         )
         around = Surroundings(scene.bounds, scene.up, scene.to_original, scene.summary)
         return HybridScene(explicit, Decoder(config, fields, space), around, scene.step)
+
+
+def _fields_of(config: HybridConfig, arrays: dict[str, torch.Tensor]) -> HybridFields:
+    """Return the fields a file holds, or untrained ones for a scene without."""
+    if not config.has_fields:
+        return HybridFields(config.fields).requires_grad_(False)
+    weights = {name: values for name, values in arrays.items() if "_network." in name}
+    tables = {name: values for name, values in arrays.items() if name.endswith("_grid")}
+    for name in ("geometry_grid", "radiance_grid"):
+        weights[f"{name}.table"] = tables.get(name, tables["radiance_grid"])  # one when shared
+    return HybridFields.from_weights(config.fields, weights)

@@ -86,7 +86,9 @@ class Renderer(Protocol):
         ...
 
 
-def choose(prefer: Preference, report: Callable[[Event], None]) -> Renderer:
+def choose(
+    prefer: Preference = "auto", report: Callable[[Event], None] = lambda _event: None
+) -> Renderer:
     """Return the renderer asked for, with "auto" the fastest that works here, and say which one and why."""
     order = ("cuda", "cpu") if prefer == "auto" else (prefer,)
     reasons = []

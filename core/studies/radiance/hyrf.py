@@ -184,9 +184,9 @@ class HyrfModel:
 
     def scene(self, step: int) -> HybridScene:
         """Return a detached copy."""
-        fields = HybridFields(self.decoder.config.fields, torch.Generator().manual_seed(0))
-        fields.load_state_dict(self.decoder.fields.state_dict())
-        fields = fields.to(self.explicit["means"].device).requires_grad_(False)
+        weights = self.decoder.fields.state_dict()
+        copies = {name: values.detach().clone() for name, values in weights.items()}
+        fields = HybridFields.from_weights(self.decoder.config.fields, copies)
         decoder = replace(self.decoder, fields=fields)
         explicit = {name: values.detach().clone() for name, values in self.explicit.items()}
         return HybridScene(explicit, decoder, self.around, step)
