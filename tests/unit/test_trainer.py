@@ -38,10 +38,21 @@ class Clock:
         return self.now
 
 
+MADE: list[Trainer] = []
+
+
+@pytest.fixture(autouse=True)
+def _every_trainer_is_closed():
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
 def trainer_of(study_class=TinyPictureStudy, run=None, setup=None, **options):
     study = study_class(setup or TinyConfig(), Setup(variant="plain"))
     events, snapshots = EventQueue(), Latest()
     trainer = Trainer(lambda: study, events, snapshots, run, TrainerOptions(**options))
+    MADE.append(trainer)
     return trainer, study, events, snapshots
 
 
