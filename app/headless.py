@@ -74,8 +74,7 @@ def evaluate(arguments: Namespace) -> int:
         raise ConfigError(f"{capture.name}: has no held-out photographs to measure on.")
     scene = open_scene(path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    is_antialiased = bool(getattr(scene, "is_antialiased", False))
-    pictures = measure(scene, choose(device, _silent), capture.test, is_antialiased)
+    pictures = measure(scene, choose(device, _silent), capture.test)
     means = mean_of(pictures)
     first = capture.test[0].camera
     result = {

@@ -91,6 +91,7 @@ def draw(renderer: Renderer, snapshot: Snapshot, plan: Plan) -> Drawing | None:
             plan.width,
             plan.height,
             "rgb+depth" if plan.view.channel is Channel.DEPTH else "rgb",
+            antialiased=snapshot.is_antialiased,
             cancelled=plan.cancelled,
         )
         if layers is None or (plan.cancelled is not None and plan.cancelled()):

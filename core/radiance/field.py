@@ -25,6 +25,7 @@ class Snapshot(Protocol):
     bounds: np.ndarray  # [2, 3] scene units
     up: np.ndarray  # [3]
     to_original: Similarity
+    is_antialiased: bool  # trained with the screen blur compensated; to be drawn the same way
 
     def splats(self, camera: Camera) -> Splats:
         """Return the Gaussians inside the camera's view, activated, with the colours seen from it."""

@@ -146,6 +146,7 @@ class HybridScene:
         self.device = explicit["means"].device
         self.bounds, self.up = surroundings.bounds, surroundings.up
         self.to_original = surroundings.to_original
+        self.is_antialiased = surroundings.is_antialiased
         self._geometry: Splats | None = None
         self._partial: torch.Tensor | None = None
 

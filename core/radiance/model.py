@@ -42,6 +42,11 @@ class Surroundings:
     to_original: Similarity
     summary: dict[str, Any]
 
+    @property
+    def is_antialiased(self) -> bool:
+        """Whether the scene was trained with the screen blur compensated."""
+        return bool(self.summary.get("is_antialiased", False))
+
 
 class GaussianModel(Protocol):
     """Gaussians that can be fitted to photographs."""

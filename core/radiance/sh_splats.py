@@ -43,6 +43,7 @@ class SplatScene:
         self.num_gaussians, self.device = count, explicit["means"].device
         self.bounds, self.up = surroundings.bounds, surroundings.up
         self.to_original = surroundings.to_original
+        self.is_antialiased = surroundings.is_antialiased
         self._sizes = explicit["log_scales"].amax(dim=1).exp()  # [N]
 
     @torch.no_grad()

@@ -21,12 +21,16 @@ def draw(
     renderer: Renderer,
     camera: Camera,
     blend: float = BOTH,
-    antialiased: bool = False,
 ) -> torch.Tensor:
     """Return the picture [H, W, 3] a camera sees, 0..1, not rounded."""
     viewmats, Ks = matrices(camera, scene.device)
     layers = renderer.rasterize(
-        scene.splats(camera), viewmats, Ks, camera.width, camera.height, antialiased=antialiased
+        scene.splats(camera),
+        viewmats,
+        Ks,
+        camera.width,
+        camera.height,
+        antialiased=scene.is_antialiased,
     )
     assert layers is not None  # nobody can cancel this one
     background = scene.background(camera)
@@ -37,13 +41,13 @@ def draw(
 
 @torch.no_grad()
 def measure(
-    scene: Snapshot, renderer: Renderer, photos: Iterable[Photo], antialiased: bool = False
+    scene: Snapshot, renderer: Renderer, photos: Iterable[Photo]
 ) -> dict[str, dict[str, float]]:
     """Return {name: {psnr, ssim}}; pictures are rounded to 8 bits first, as a file would hold them."""
     results = {}
     for photo in photos:
         target = torch.from_numpy(photo.image()).to(scene.device).float() / 255
-        picture = draw(scene, renderer, photo.camera, antialiased=antialiased)
+        picture = draw(scene, renderer, photo.camera)
         picture = (picture * 255).round() / 255
         results[photo.name] = {
             "psnr": float(psnr(picture, target)),

@@ -222,9 +222,7 @@ class PhotoStudy(Study):
 
     def evaluate_pictures(self) -> dict[str, dict[str, float]]:
         """Return {name: {psnr, ssim}} of the held-out photographs."""
-        return measure(
-            self.snapshot(), self.renderer, self.capture.test, self.config.is_antialiased
-        )
+        return measure(self.snapshot(), self.renderer, self.capture.test)
 
     def evaluate(self) -> Metrics:
         """Return the means over the held-out photographs."""
