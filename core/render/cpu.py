@@ -7,7 +7,6 @@ and the same numbers at any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -23,20 +22,6 @@ from core.render.backend import Channels, Layers, RenderStats
 from core.render.pixel import contributors
 
 _BANDS = 8  # a cancellable frame is drawn in this many bands of tile rows
-
-
-@dataclass(eq=False)
-class _Drawn:
-    """One camera's frame and what its backward pass needs."""
-
-    camera: np.ndarray
-    features: np.ndarray
-    tiles: cpu_tiles.Tiles
-    rgb: np.ndarray
-    alpha: np.ndarray
-    depth: np.ndarray
-    means2d: np.ndarray
-    radii: np.ndarray
 
 
 class CpuRenderer:
@@ -62,19 +47,14 @@ class CpuRenderer:
         """Draw [C, H, W] pictures; with `cancelled` (no gradients then) return None as soon as it answers True."""
         inputs = _inputs(splats)
         cameras = _cameras(viewmats, Ks, width, height)
-        request = _Request(cameras, width, height, antialiased)
+        job = _Job(cameras, width, height, antialiased, len(splats))
         if cancelled is None:
-            rgb, alpha, depth = _Rasterize.apply(request, *inputs)
+            rgb, alpha, depth = _Rasterize.apply(job, *inputs)
         else:
-            arrays = [value.detach().numpy() for value in inputs]
-            for camera in cameras:
-                drawn = _draw(arrays, camera, request, cancelled)
-                if drawn is None:
-                    return None
-                request.drawn.append(drawn)
-            rgb, alpha, depth = _pictures(request.drawn, height, width)
-        stats = request.publish(len(splats))
-        return Layers(rgb, alpha, depth if channels == "rgb+depth" else None, stats)
+            if not job.draw([value.detach().numpy() for value in inputs], cancelled):
+                return None
+            rgb, alpha, depth = job.pictures()
+        return Layers(rgb, alpha, depth if channels == "rgb+depth" else None, job.stats)
 
     def contributors(
         self, splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
@@ -83,122 +63,106 @@ class CpuRenderer:
         return contributors(splats, viewmat, K, pixel)
 
 
-class _Request:
-    """What to draw; collects the frames of the forward pass and hands the statistics out."""
-
-    def __init__(
-        self, cameras: list[np.ndarray], width: int, height: int, antialiased: bool
-    ) -> None:
-        self.cameras, self.width, self.height = cameras, width, height
-        self.antialiased = antialiased
-        self.drawn: list[_Drawn] = []
-        self.stats: RenderStats | None = None
-
-    def publish(self, num: int) -> RenderStats:
-        """Make the statistics; the backward pass fills `absgrad` later and the frames are let go."""
-        means2d = np.stack([drawn.means2d for drawn in self.drawn])
-        radii = np.stack([drawn.radii for drawn in self.drawn])
-        self.stats = RenderStats(torch.from_numpy(means2d), torch.from_numpy(radii))
-        self.drawn = []
-        return self.stats
-
-
 class _Rasterize(torch.autograd.Function):
     """Gaussians to rgb, alpha and expected depth, with analytic gradients."""
 
     @staticmethod
-    def forward(ctx: Any, request: _Request, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        arrays = [value.detach().numpy() for value in inputs]
-        request.drawn = [_draw(arrays, camera, request) for camera in request.cameras]
-        ctx.save_for_backward(*inputs)
-        ctx.request, ctx.drawn = request, list(request.drawn)
-        return _pictures(request.drawn, request.height, request.width)
+    def forward(ctx: Any, job: _Job, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        job.draw([value.detach().numpy() for value in inputs])
+        pictures = job.pictures()
+        ctx.job = job
+        # saved as tensors, so that a picture changed in place is noticed
+        ctx.save_for_backward(*inputs, *pictures)
+        return pictures
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *to_pictures: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        arrays = [value.detach().numpy() for value in ctx.saved_tensors]
+        arrays = [value.detach().numpy() for value in ctx.saved_tensors[:5]]
         gradients = [np.zeros_like(array) for array in arrays]
-        absgrad = np.zeros((len(ctx.drawn), len(arrays[0]), 2), np.float32)
-        to_rgb, to_alpha, to_depth = (
-            np.ascontiguousarray(gradient.detach().numpy(), np.float32) for gradient in to_pictures
-        )
-        for index, drawn in enumerate(ctx.drawn):
-            plane = ctx.request.height, ctx.request.width
-            pictures = to_rgb[index], to_alpha[index].reshape(plane), to_depth[index].reshape(plane)
-            _backward(arrays, drawn, ctx.request, pictures, gradients, absgrad[index])
-        ctx.request.stats.absgrad = torch.from_numpy(absgrad)
+        ctx.job.backward(arrays, to_pictures, gradients)
         return None, *(torch.from_numpy(gradient) for gradient in gradients)
 
 
-def _draw(
-    arrays: list[np.ndarray],
-    camera: np.ndarray,
-    request: _Request,
-    cancelled: Callable[[], bool] | None = None,
-) -> _Drawn | None:
-    num, width, height = len(arrays[0]), request.width, request.height
-    features = cpu_project.empty_features(num)
-    depths, radii = np.empty(num, np.float32), np.empty(num, np.int32)
-    means2d = np.empty((num, 2), np.float32)
-    cpu_project.project(
-        *arrays, camera, width, height, request.antialiased, features, depths, radii, means2d
-    )
-    tiles = cpu_tiles.bin_gaussians(features, depths, width, height)
-    rgb = np.empty((height, width, 3), np.float32)
-    alpha, depth = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
-    order = tiles.heaviest_first()
-    for part in _bands(order, tiles) if cancelled else (order,):
-        if cancelled and cancelled():
-            return None
-        cpu_kernels.blend(
-            features, tiles.rows, tiles.tile_first, part, tiles.tiles_x, width, height,
-            numba.get_num_threads(), rgb, alpha, depth,
-        )  # fmt: skip
-    return _Drawn(camera, features, tiles, rgb, alpha, depth, means2d, radii)
+class _Job:
+    """One call: the cameras, the arrays that the kernels fill, and what the backward pass needs again."""
+
+    def __init__(
+        self, cameras: list[np.ndarray], width: int, height: int, antialiased: bool, num: int
+    ) -> None:
+        self._cameras, self._antialiased = cameras, antialiased
+        self._width, self._height = width, height
+        plane = (len(cameras), height, width)
+        self._rgb = np.empty((*plane, 3), np.float32)
+        self._alpha, self._depth = np.empty(plane, np.float32), np.empty(plane, np.float32)
+        self._means2d = np.empty((len(cameras), num, 2), np.float32)
+        self._radii = np.empty((len(cameras), num), np.int32)
+        self._lists: list[tuple[np.ndarray, cpu_tiles.Tiles]] = []  # features and tiles per camera
+        self.stats = RenderStats(torch.from_numpy(self._means2d), torch.from_numpy(self._radii))
+
+    def pictures(self) -> tuple[torch.Tensor, ...]:
+        """Return rgb, alpha and depth [C, H, W, 3 | 1] on the memory that the kernels filled."""
+        return (
+            torch.from_numpy(self._rgb),
+            torch.from_numpy(self._alpha)[..., None],
+            torch.from_numpy(self._depth)[..., None],
+        )
+
+    def draw(self, arrays: list[np.ndarray], cancelled: Callable[[], bool] | None = None) -> bool:
+        """Draw every camera; return False when `cancelled` answered True on the way."""
+        num, width, height = len(arrays[0]), self._width, self._height
+        for index, camera in enumerate(self._cameras):
+            features, depths = cpu_project.empty_features(num), np.empty(num, np.float32)
+            cpu_project.project(
+                *arrays, camera, width, height, self._antialiased,
+                features, depths, self._radii[index], self._means2d[index],
+            )  # fmt: skip
+            tiles = cpu_tiles.bin_gaussians(features, depths, width, height)
+            for part in _bands(tiles) if cancelled else (tiles.order,):
+                if cancelled and cancelled():
+                    return False
+                cpu_kernels.blend(
+                    features, tiles.rows, tiles.first, part, tiles.tiles_x, width, height,
+                    numba.get_num_threads(), self._rgb[index], self._alpha[index], self._depth[index],
+                )  # fmt: skip
+            self._lists.append((features, tiles))
+        return True
+
+    def backward(
+        self,
+        arrays: list[np.ndarray],
+        to_pictures: tuple[torch.Tensor, ...],
+        gradients: list[np.ndarray],
+    ) -> None:
+        """Add the gradients of every camera to `gradients` and fill `stats.absgrad`."""
+        absgrad = np.zeros_like(self._means2d)
+        to_rgb, to_alpha, to_depth = (
+            np.ascontiguousarray(gradient.detach().numpy(), np.float32) for gradient in to_pictures
+        )
+        plane = self._height, self._width
+        for index, (features, tiles) in enumerate(self._lists):
+            pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
+            cpu_kernels.blend_backward(
+                features, tiles.rows, tiles.slots, tiles.first, tiles.order,
+                tiles.tiles_x, self._width, self._height, numba.get_num_threads(),
+                self._rgb[index], self._alpha[index], self._depth[index],
+                to_rgb[index], to_alpha[index].reshape(plane), to_depth[index].reshape(plane),
+                pair_gradients,
+            )  # fmt: skip
+            cpu_project.project_backward(
+                *arrays[:4], self._cameras[index], self._antialiased,
+                tiles.slot_first, pair_gradients, *gradients, absgrad[index],
+            )  # fmt: skip
+        self.stats.absgrad = torch.from_numpy(absgrad)
 
 
-def _bands(order: np.ndarray, tiles: cpu_tiles.Tiles) -> Iterator[np.ndarray]:
+def _bands(tiles: cpu_tiles.Tiles) -> Iterator[np.ndarray]:
     """Split the tiles into bands of whole rows, each still heaviest first."""
-    band = (order // tiles.tiles_x) * _BANDS // tiles.tiles_y
+    band = (tiles.order // tiles.tiles_x) * _BANDS // tiles.tiles_y
     for index in range(_BANDS):
-        part = order[band == index]
+        part = tiles.order[band == index]
         if len(part):
             yield part
-
-
-def _backward(
-    arrays: list[np.ndarray],
-    drawn: _Drawn,
-    request: _Request,
-    to_pictures: tuple[np.ndarray, ...],
-    gradients: list[np.ndarray],
-    absgrad: np.ndarray,
-) -> None:
-    tiles = drawn.tiles
-    pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
-    cpu_kernels.blend_backward(
-        drawn.features, tiles.rows, tiles.slots, tiles.tile_first, tiles.heaviest_first(),
-        tiles.tiles_x, request.width, request.height, numba.get_num_threads(),
-        drawn.rgb, drawn.alpha, drawn.depth, *to_pictures, pair_gradients,
-    )  # fmt: skip
-    means, quats, scales, opacities, _ = arrays
-    cpu_project.project_backward(
-        means, quats, scales, opacities, drawn.camera, request.antialiased,
-        tiles.slot_first, pair_gradients, *gradients, absgrad,
-    )  # fmt: skip
-
-
-def _pictures(drawn: list[_Drawn], height: int, width: int) -> tuple[torch.Tensor, ...]:
-    stacks = (
-        (np.stack([frame.rgb for frame in drawn]), 3),
-        (np.stack([frame.alpha for frame in drawn]), 1),
-        (np.stack([frame.depth for frame in drawn]), 1),
-    )
-    return tuple(
-        torch.from_numpy(stack.reshape(len(drawn), height, width, channels))
-        for stack, channels in stacks
-    )
 
 
 def _inputs(splats: Splats) -> list[torch.Tensor]:
@@ -226,6 +190,8 @@ def _cameras(viewmats: torch.Tensor, Ks: torch.Tensor, width: int, height: int) 
     intrinsics = Ks.detach().to("cpu", torch.float64).numpy()
     if not (np.isfinite(views).all() and np.isfinite(intrinsics).all()):
         raise RenderError("The camera holds numbers that are not finite; reset the view.")
+    if not (intrinsics[:, [0, 1], [0, 1]] > 0).all():
+        raise RenderError("The camera's focal length must be above zero; reset the view.")
     return [
         cpu_project.camera_numbers(view, K, width, height)
         for view, K in zip(views, intrinsics, strict=True)

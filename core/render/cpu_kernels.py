@@ -318,7 +318,7 @@ def warm_up() -> Iterator[str]:
     tiles = cpu_tiles.bin_gaussians(features, depths, size, size)
     yield "sort and list per tile"
     pictures = [np.zeros((size, size, *tail), np.float32) for tail in ((3,), (), ())]
-    lists = (tiles.tile_first, tiles.heaviest_first(), tiles.tiles_x, size, size, 1)
+    lists = (tiles.first, tiles.order, tiles.tiles_x, size, size, 1)
     blend(features, tiles.rows, *lists, *pictures)
     yield "blend"
     pair_gradients = np.empty((len(tiles.rows), NUM_GRADIENTS), np.float32)

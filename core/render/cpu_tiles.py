@@ -28,22 +28,20 @@ _MARGIN = 1e-3  # pixels; rounding must never lose a pixel at the border of an e
 class Tiles:
     """The Gaussians of every tile, front to back.
 
-    tile_first  [tiles + 1]  start of every tile's list; tiles row by row from the top
+    first       [tiles + 1]  start of every tile's list; tiles row by row from the top
     rows        [pairs]      the lists
     slots       [pairs]      where the backward pass writes a pair, so that a Gaussian's pairs are neighbours
     slot_first  [N + 1]      start of every Gaussian's slots
+    order       [tiles]      tiles with the longest list first, so that threads finish together
     """
 
-    tile_first: np.ndarray
+    first: np.ndarray
     rows: np.ndarray
     slots: np.ndarray
     slot_first: np.ndarray
+    order: np.ndarray
     tiles_x: int
     tiles_y: int
-
-    def heaviest_first(self) -> np.ndarray:
-        """Return tile ids [tiles], longest list first, so that threads finish together."""
-        return np.argsort(-np.diff(self.tile_first), kind="stable")
 
 
 def bin_gaussians(features: np.ndarray, depths: np.ndarray, width: int, height: int) -> Tiles:
@@ -61,10 +59,11 @@ def bin_gaussians(features: np.ndarray, depths: np.ndarray, width: int, height: 
             f"{pairs} overlaps of Gaussians and tiles are more than the CPU renderer can hold; "
             "draw a smaller picture or prune the largest Gaussians."
         )
-    tile_first = _running_sum(places)
+    first = _running_sum(places)
     rows, slots = np.empty(pairs, np.int32), np.empty(pairs, np.int32)
     _fill(features, order, tiles_x, width, height, workers, places, slot_first, rows, slots)
-    return Tiles(tile_first, rows, slots, slot_first, tiles_x, tiles_y)
+    heaviest_first = np.argsort(-np.diff(first), kind="stable")
+    return Tiles(first, rows, slots, slot_first, heaviest_first, tiles_x, tiles_y)
 
 
 @kernel

@@ -94,13 +94,12 @@ def _stages(
     projected = (features, depths, radii, means2d)
     cpu_project.project(*arrays, camera, width, height, False, *projected)
     tiles = cpu_tiles.bin_gaussians(features, depths, width, height)
-    order = tiles.heaviest_first()
     pictures = (rgb, alpha, depth)
     gradients = [np.ones_like(picture) for picture in pictures]
     pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
     into = [np.zeros_like(array) for array in arrays]
     absgrad = np.zeros((num, 2), np.float32)
-    lists = (tiles.tile_first, order, tiles.tiles_x, width, height, workers)
+    lists = (tiles.first, tiles.order, tiles.tiles_x, width, height, workers)
     leaves = [torch.from_numpy(array).clone().requires_grad_() for array in arrays]
     viewmats, Ks = torch.eye(4)[None], torch.tensor(K)[None]
     renderer = CpuRenderer()

@@ -61,7 +61,7 @@ def _bin(scene: Scene):
 
 def test_lists_of_tiles_run_front_to_back_and_hold_nobody_twice():
     _, depths, tiles = _bin(random_scene(400, 70, 50, size=0.3))
-    for first, last in zip(tiles.tile_first[:-1], tiles.tile_first[1:], strict=True):
+    for first, last in zip(tiles.first[:-1], tiles.first[1:], strict=True):
         rows = tiles.rows[first:last]
         assert len(set(rows)) == len(rows)
         order = list(zip(depths[rows], rows, strict=True))
