@@ -105,7 +105,7 @@ class TinyScene:
         self.step, self.num_gaussians, self.device = step, count, torch.device("cpu")
         self.shade = shade
         self.bounds, self.up = np.array([[-1.0] * 3, [1.0] * 3]), np.array([0.0, -1.0, 0.0])
-        self.to_original = None
+        self.to_original, self.is_antialiased = None, False
 
     def splats(self, camera: Camera) -> Splats:
         return Splats(
