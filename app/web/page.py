@@ -25,14 +25,14 @@ class Page:
         self.name = ""
         self.drawers: list[tuple[Drawer, tuple[layout.Panel, ...]]] = []
         self.columns: list[viser.PanelHandle] = []
-        self._title, self._up = "", None
+        self._title = ""
         server.gui.main_panel.dock_right()
         self.status = server.gui.add_html("", order=1000.0)
 
     def draw(self) -> None:
         """Bring every column up to date with the store."""
         with self.server.atomic():
-            self._describe_scene()
+            self._show_title()
             name = str(self.store.get("page", "start"))
             if name != self.name:
                 self.name = name
@@ -42,15 +42,11 @@ class Page:
             status = " · ".join(str(text) for text in self.store.get("status", ()) if text)
             self.status.content = html.sentence(status, "secondary") if status else ""
 
-    def _describe_scene(self) -> None:
+    def _show_title(self) -> None:
         title = str(self.store.get("title", "") or "HyRF Studio")
         if title != self._title:
             self._title = title
             self.server.gui.set_panel_label(title)
-        up = self.store.get("scene.up")
-        if up is not None and (self._up is None or tuple(up) != self._up):
-            self._up = tuple(float(value) for value in up)
-            self.server.scene.set_up_direction(self._up)
 
     def _lay_out(self) -> None:
         for drawer, _ in self.drawers:

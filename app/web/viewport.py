@@ -135,7 +135,11 @@ class Viewport:
         return float(max((np.asarray(center) - position) @ forward, 0.1 * radius))
 
     def _up(self, camera: Camera) -> np.ndarray:
-        """Return the scene's up, tilted as little as the camera's roll demands."""
+        """Return the axis to orbit: the scene's up, tilted as little as the camera's roll demands.
+
+        viser could turn its whole world upright instead, but applies that after the camera it is
+        sent together with, which then looks elsewhere.
+        """
         own_up, right = -camera.camera_to_world[:3, 1], camera.camera_to_world[:3, 0]
         up = self.session.store.get("scene.up")
         if up is None:

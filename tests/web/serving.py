@@ -26,6 +26,7 @@ class PaintedSession:
         self.is_inline = True
         self.asked: list[Action] = []
         self.frames: dict[str, Frame] = {}
+        self.home = first_camera()
         self.opened: list[str] = []
         self.closed_views: list[str] = []
         self._waiting: deque[Action] = deque()
@@ -62,17 +63,23 @@ class PaintedSession:
             self.store.set("layers.channel", action.value)
 
     def _show(self, view: str) -> None:
-        self.store.set(f"camera.{view}", first_camera())
-        self.frames[view] = paint(first_camera())
+        self.store.set(f"camera.{view}", self.home.moved(self.home.camera_to_world))
+        self.frames[view] = paint(self.home)
 
     def frame(self, view: str) -> Frame | None:
         return self.frames.get(view)
 
+    def enter(self, up: tuple[float, float, float], camera: Camera) -> None:
+        """Show another scene from another first view."""
+        self.store.set("scene.up", up)
+        self.home = camera
+        for view in self.views():
+            self._show(view)
+
     def start_over(self) -> None:
         """Forget what was asked and return every view to the first one."""
         self.store.update(page="scene", title="painted")
-        for view in self.views():
-            self._show(view)
+        self.enter(UP, first_camera())
         self.asked.clear()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from serving import UP, PaintedSession, Serving, first_camera
 from app.actions import SetBlend
 from app.web.controls import HAND_LEADS_S
 from app.web.page import COLUMN_WIDTH
+from core.capture.camera import look_at
 
 MIDDLE = (640, 400)
 LEFT, RIGHT = COLUMN_WIDTH + 10, 1280 - COLUMN_WIDTH - 10
@@ -56,7 +57,7 @@ def page(opened):
     serving.on_loop(serving.session.start_over)
     wait_for(lambda: shows(tab, first_color()), 60, "the first picture")
     time.sleep(HAND_LEADS_S)
-    yield serving, tab
+    return serving, tab
 
 
 def first_color():
@@ -107,6 +108,20 @@ def test_reset_view_brings_the_browser_back_and_is_not_echoed(page):
     tab.drag(MIDDLE, (640, 404), steps=3)  # the next movement starts from there
     turned = at_rest(serving, view, after=moves).forward @ first_camera().forward
     assert np.degrees(np.arccos(min(turned, 1.0))) < 5
+
+
+@pytest.mark.parametrize("up", [(0.0, 0.0, 1.0), (0.36, 0.48, 0.8)])
+def test_a_scene_with_another_up_is_seen_upright(page, up):
+    serving, tab = page
+    (view,) = serving.session.views()
+    pose = look_at(np.array([3.0, 2.0, 1.0]), np.zeros(3), np.array(up))
+    home = first_camera().moved(pose)
+    serving.on_loop(lambda: serving.session.enter(up, home))
+    wait_for(lambda: shows(tab, 127.5 + 127.5 * home.forward), what="the other scene")
+    time.sleep(0.5)
+    tab.drag(MIDDLE, (643, 400), steps=3)  # makes the browser say where it is
+    turned = at_rest(serving, view).camera_to_world[:3, :3].T @ pose[:3, :3]
+    assert np.degrees(np.arccos((np.trace(turned) - 1) / 2)) < 3
 
 
 def test_a_click_on_a_slider_posts_one_action(page):
