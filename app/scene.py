@@ -81,6 +81,8 @@ class Scene:
         self.service = RenderService(
             self.engine.renderer, self._snapshots, self._events, self.engine.render_cores
         )
+        if not self._jobs.is_inline:
+            self.service.start()
         self._weighed, self._frame = None, None
         self._publish(content)
         if content.scene is not None:
@@ -92,8 +94,6 @@ class Scene:
             self._start_trainer()
         elif content.capture is not None:
             self.train(is_preview=not trains)
-        if not self._jobs.is_inline:
-            self.service.start()
         self.recent.add(content.source, content.name)
         self._store.set("recent", self.recent.rows())
         return earlier

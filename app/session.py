@@ -46,7 +46,7 @@ from core.base.events import EventQueue, Notice, StateChanged
 from core.base.threads import failure
 from core.render.view import Frame, View
 
-HOME = Path.home() / "hyrf-studio"
+HOME = "~/hyrf-studio"  # runs, saved scenes and the list of recent ones
 OPENING = "Opening"
 ENGINE = "Starting the engine"
 LEAVING = "Saving the training"
@@ -65,7 +65,7 @@ class Session:
     ) -> None:
         self.store = Store()
         self.is_inline = inline
-        self.home = Path(home or HOME).absolute()
+        self.home = Path(home or HOME).expanduser().absolute()
         self._events = EventQueue()
         self._actions: queue.SimpleQueue[Action] = queue.SimpleQueue()
         self._readings = Readings(self.store)

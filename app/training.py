@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from app.store import Store
 from core.base import discover
-from core.base.config import Config, Knob, knobs, resolve
-from core.base.errors import ConfigError
-from core.base.events import EventQueue, StateChanged, TrainerState
+from core.base.config import Config, Knob, edited, knobs, resolve
+from core.base.errors import ConfigError, RunError
+from core.base.events import EventQueue, Notice, StateChanged, TrainerState
 from core.base.latest import Latest
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Training:
         self._study, self._preset = plan.study, plan.preset
         self._settings: dict[str, Any] = dict(plan.settings)
         self._device = "cpu"
-        self._used: tuple[str, str | None, dict[str, Any]] | None = None
+        self._used: Config | None = None  # what the training that runs was set up with
         self.trainer: Trainer | None = None
         self.run: Run | None = None
         self.is_preview = False
@@ -117,13 +117,12 @@ class Training:
             raise
         self._settings = changed
         knob = self._knobs().get(key)
-        is_same_model = self._used is not None and self._used[0] == self._study
-        if knob is not None and knob.is_live and is_same_model and self.is_active:
+        used = self._used if isinstance(self._used, self._config_class) else None
+        if knob is not None and knob.is_live and used is not None and self.is_active:
             from core.engine.commands import SetKnob
 
             self.post(SetKnob(key, value))
-            if self._used is not None:
-                self._used[2][key] = value
+            self._used = edited(used, {key: value})
         self._publish_values()
 
     # ---- the training that runs --------------------------------------------------------
@@ -157,12 +156,18 @@ class Training:
             capture=capture.folder.absolute(),
             max_size=self.max_size,
         )
-        run = None if is_preview else Run.create(self._new_folder(capture.name), config)
+        run = None
+        if not is_preview:
+            try:
+                run = Run.create(self._new_folder(capture.name), config)
+            except RunError as error:
+                text = f"{error} Training goes on without checkpoints."
+                self._events.post(Notice(text, "warning", key="run folder"))
         self._install(config, run, capture, snapshots)
         self.is_preview = is_preview
         if is_preview:
             self.pause()
-        self._used = (self._study, self._preset, dict(self._settings))
+        self._used = resolve(self._config_class, self._preset, self._settings)
         self._publish_values()
 
     def go_on(self, run: Run, capture: Capture, snapshots: Latest[Snapshot]) -> None:
@@ -175,7 +180,7 @@ class Training:
         if not self._plan.starts:
             self.pause()
         self._publish_choices()
-        self._used = (self._study, self._preset, dict(self._settings))
+        self._used = resolve(self._config_class, self._preset, self._settings)
         self._publish_values()
 
     def pause(self) -> None:
@@ -283,8 +288,7 @@ class Training:
             # A control that was moved to a refused value must be told the old one again.
             self._store.set(f"knob.{knob.key}", None)
             self._store.set(f"knob.{knob.key}", _plain(knob).value)
-        wanted = (self._study, self._preset, self._settings)
-        self._store.set("train.needs_restart", self._used is not None and wanted != self._used)
+        self._store.set("train.needs_restart", self._used is not None and config != self._used)
 
 
 def seen_as_preview(event: StateChanged) -> StateChanged:

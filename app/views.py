@@ -113,7 +113,8 @@ class Views:
 
     def close(self, name: str) -> None:
         """Forget a view."""
-        self._views.pop(name, None)
+        if self._views.pop(name, None) is not None:
+            self._store.set(f"camera.{name}", None)
 
     def reset(self, name: str) -> None:
         """Return to the first view of the scene."""

@@ -86,10 +86,10 @@ def _progress(store: Store) -> tuple[Widget, ...]:
         )
     if state == "failed":
         widgets += (Text(tint="error", text="Training failed. The notices say why."),)
-    if state == "done":
-        widgets += (Text(tint="good", text="Training is complete."),)
     reason = store.get("train.reason", "")
-    if reason:
+    if state == "done":
+        widgets += (Text(tint="good", text=reason or "Training is complete."),)
+    elif reason:
         widgets += (Text(tint="warning", text=reason),)
     return (*widgets, Readout(label="PSNR, held out", key="train.psnr"))
 
