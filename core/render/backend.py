@@ -26,6 +26,8 @@ ALPHA_CUT = 1 / 255  # contributions below are dropped
 ALPHA_MAX = 0.999  # per Gaussian and pixel (gsplat's bound; 3DGS itself uses 0.99)
 TRANSMITTANCE_STOP = 1e-4  # a pixel is finished below
 
+_SPOKEN = {"cuda": "GPU", "cpu": "CPU", "reference": "CPU with the slow reference"}
+
 
 @dataclass(eq=False)
 class RenderStats:
@@ -113,9 +115,6 @@ def choose(
 def renderers() -> tuple[Renderer, ...]:
     """Return one of every backend, usable here or not."""
     return tuple(_make(name) for name in _SPOKEN)
-
-
-_SPOKEN = {"cuda": "GPU", "cpu": "CPU", "reference": "CPU with the slow reference"}
 
 
 def _make(name: str) -> Renderer:

@@ -112,6 +112,8 @@ class _Job:
         """Draw every camera; return False when `cancelled` answered True on the way."""
         num, width, height = len(arrays[0]), self._width, self._height
         for index, camera in enumerate(self._cameras):
+            if cancelled and cancelled():
+                return False
             features, depths = cpu_project.empty_features(num), np.empty(num, np.float32)
             cpu_project.project(
                 *arrays, camera, width, height, self._antialiased,

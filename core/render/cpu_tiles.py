@@ -19,7 +19,7 @@ from core.render.cpu_project import HALF_WIDTH, NUM_ELLIPSE, REACH_X, REACH_Y, S
 
 TILE = 16
 _NUM_CHUNKS = 48
-_MOST_PAIRS = 2**31 - 1
+_MOST_PAIRS = 2**28  # 2 GB of lists
 _DIGIT_BITS = 11
 _MARGIN = 1e-3  # pixels; rounding must never lose a pixel at the border of an ellipse
 

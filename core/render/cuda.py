@@ -70,7 +70,7 @@ class CudaRenderer:
             raise RenderError(f"A picture of {width} x {height} pixels cannot be drawn.")
         if cancelled is not None and cancelled():
             return None
-        device = splats.means.device if splats.means.is_cuda else torch.device("cuda")
+        device = _device(splats)
         viewmats, Ks = (matrix.to(device, torch.float32).contiguous() for matrix in (viewmats, Ks))
         with torch.set_grad_enabled(torch.is_grad_enabled() and cancelled is None):
             values = _harmless(splats, device)
@@ -115,6 +115,10 @@ class CudaRenderer:
             first_line = next(iter(str(error).splitlines()), "no message")
             return f"gsplat does not run here ({type(error).__name__}: {first_line})"
         return None
+
+
+def _device(splats: Splats) -> torch.device:
+    return splats.means.device if splats.means.is_cuda else torch.device("cuda")
 
 
 def _missing() -> str | None:

@@ -99,28 +99,3 @@ def test_an_unknown_renderer_is_refused():
 
 def test_every_backend_is_listed():
     assert [renderer.name for renderer in renderers()] == ["cuda", "cpu", "reference"]
-
-
-def test_a_backend_that_fails_its_trial_gives_its_reason(monkeypatch):
-    from core.render import cuda
-
-    def broken(*_, **__):
-        raise RuntimeError("the compiler said no\nand more")
-
-    monkeypatch.setattr(cuda, "_missing", lambda: None)
-    monkeypatch.setattr(cuda.CudaRenderer, "rasterize", broken)
-    reason = cuda.CudaRenderer().probe()
-    assert reason == "gsplat does not run here (RuntimeError: the compiler said no)"
-
-
-def test_a_backend_that_draws_wrong_pictures_is_not_trusted(monkeypatch):
-    from core.render import cuda
-    from core.render.reference import ReferenceRenderer
-
-    def wrong(self, splats, *arguments):
-        layers = ReferenceRenderer().rasterize(splats, *arguments)
-        return Layers(layers.rgb * 0.9, layers.alpha, layers.depth, layers.stats)
-
-    monkeypatch.setattr(cuda, "_missing", lambda: None)
-    monkeypatch.setattr(cuda.CudaRenderer, "rasterize", wrong)
-    assert "wrong pictures here (rgb" in cuda.CudaRenderer().probe()

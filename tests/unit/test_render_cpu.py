@@ -126,6 +126,29 @@ def test_a_camera_that_is_not_finite_is_refused():
         CpuRenderer().rasterize(Splats(*scene.values), viewmats, scene.Ks, 8, 8)
 
 
+def test_a_picture_changed_in_place_is_not_differentiated_silently():
+    scene = random_scene(10)
+    layers = scene.draw(CpuRenderer(), scene.leaves())
+    total = layers.rgb.sum()
+    with torch.no_grad():
+        layers.rgb.mul_(2)
+    with pytest.raises(RuntimeError, match="inplace"):
+        total.backward()
+
+
+def test_a_camera_without_focal_length_is_refused():
+    scene = random_scene(3)
+    with pytest.raises(RenderError, match="focal length"):
+        CpuRenderer().rasterize(Splats(*scene.values), scene.viewmats, 0 * scene.Ks, 8, 8)
+
+
+def test_more_overlaps_than_memory_holds_are_refused_with_their_number(monkeypatch):
+    monkeypatch.setattr(cpu_tiles, "_MOST_PAIRS", 5)
+    scene = random_scene(30, size=0.5)
+    with pytest.raises(RenderError, match=r"\d+ overlaps.*smaller picture"):
+        scene.draw(CpuRenderer(), scene.values)
+
+
 def test_warming_up_names_every_stage():
     from core.render import cpu_kernels
 
