@@ -80,6 +80,7 @@ class Tab:
     """A page: scripts, mouse, screenshots."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.socket = connect(url, max_size=None, open_timeout=20)
         self.ids = itertools.count(1)
 
