@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from argparse import Namespace
@@ -22,6 +23,7 @@ def train(arguments: Namespace) -> int:
     from core.capture.opening import open_capture
     from core.engine.assembly import study_builder
     from core.engine.commands import Stop
+    from core.engine.kernels import warm_up
     from core.engine.trainer import Trainer, TrainerOptions
 
     printer = ProgressPrinter(as_json=arguments.json)
@@ -37,16 +39,15 @@ def train(arguments: Namespace) -> int:
         trainer.has_viewers = False
         printer.begin(run.config, capture)
         state = TrainerState.IDLE
+        # an exception in the middle of a step would leave it half done: ask instead
+        before = signal.signal(signal.SIGINT, lambda *_: trainer.post(Stop()))
         try:
+            warm_up(printer.show)
             while _is_under_way(state):
                 trainer.tick()
                 state = _drain(events, printer, state)
-        except KeyboardInterrupt:
-            trainer.post(Stop())
-            while trainer.tick():
-                _drain(events, printer, state)
-            _drain(events, printer, state)
         finally:
+            signal.signal(signal.SIGINT, before)
             trainer.close()
         if state is TrainerState.DONE:
             _save_scene(trainer, run, printer)

@@ -60,15 +60,14 @@ def use_cores(count: int) -> None:
 
 
 def quiet_libraries(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
-    """Keep numpy's linear algebra on one thread, unless the user said otherwise; call before importing numpy.
+    """Keep other libraries' threads out of the way; call before importing numpy or torch.
 
-    Its pool would compete with the trainer's threads for the same cores, and nothing here needs it.
+    numpy's linear algebra needs no pool here, and torch's idle threads would spin beside the
+    kernels' instead of sleeping. What the user has set already holds.
     """
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         environment.setdefault(name, "1")
-    environment.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # torch's idle threads would spin beside the kernels'
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _affinity() -> int:

@@ -39,7 +39,9 @@ class Watched:
     def __init__(self) -> None:
         self.real, self.sizes, self.error, self.between = ReferenceRenderer(), [], None, None
 
-    def rasterize(self, splats, viewmats, Ks, width, height, channels="rgb", cancelled=None):
+    def rasterize(
+        self, splats, viewmats, Ks, width, height, channels="rgb", antialiased=False, cancelled=None
+    ):
         self.sizes.append((width, height))
         if self.error is not None:
             raise self.error
@@ -47,7 +49,7 @@ class Watched:
             self.between()
         if cancelled is not None and cancelled():
             return None
-        return self.real.rasterize(splats, viewmats, Ks, width, height, channels)
+        return self.real.rasterize(splats, viewmats, Ks, width, height, channels, antialiased)
 
 
 def service_of(scene=None, **options):
