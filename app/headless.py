@@ -98,12 +98,11 @@ def evaluate(arguments: Namespace) -> int:
 
 def render(arguments: Namespace) -> int:
     """Render a camera path to a video or a folder of pictures."""
-    from core.formats.video import read_camera_path, write_pictures
-    from core.render.composite import to_uint8
-
     from core.engine.cores import cores_available, use_cores
     from core.formats import open_scene
+    from core.formats.video import read_camera_path, write_pictures
     from core.render.backend import choose
+    from core.render.composite import to_uint8
     from core.render.evaluate import draw
 
     if not 0 <= arguments.blend <= 1:
