@@ -186,7 +186,8 @@ class Scene:
             self._weighed, self._weighed_s = snapshot, time.monotonic()
             self._store.set("scene.gaussians", count(snapshot.num_gaussians))
             source = self._content.source if self._content is not None else None
-            file = source if source is not None and trainer is None else None
+            is_file = source is not None and trainer is None and source.is_file()
+            file = source if is_file else None
             if not self._jobs.is_running("Weighing"):
                 self._jobs.start("Weighing", lambda _task: weigh(snapshot, file), self._weighed_up)
 
@@ -331,10 +332,9 @@ class Scene:
             return
         shares = weight.shares
         size = data_size(sum(amount for _, amount, _ in shares))
-        study = str(self._store.get("train.study", "")) if self.capture is not None else ""
-        model = (
-            study_name(study) if study else ("HyRF (hybrid)" if len(shares) > 1 else "Gaussians")
-        )
+        study = self._training.running_study
+        is_neural = any(role == "neural" for _, _, role in shares)
+        model = study_name(study or "hyrf") if study or is_neural else "Gaussians only"
         self._store.update(
             scene__shares=shares,
             scene__size=size if weight.is_exact else f"about {size}",

@@ -56,6 +56,7 @@ class Training:
         self.trainer: Trainer | None = None
         self.run: Run | None = None
         self.is_preview = False
+        self.running_study = ""  # the chosen one may already be another
         entries = discover.studies()
         radiance = tuple((e.name, e.title) for e in entries.values() if e.family == "radiance")
         store.update(
@@ -228,7 +229,7 @@ class Training:
     def detach(self) -> Callable[[], None]:
         """Let go of the trainer at once; the returned function waits for its end, with a checkpoint."""
         trainer, self.trainer, self.run = self.trainer, None, None
-        self.is_preview, self._used = False, None
+        self.is_preview, self.running_study, self._used = False, "", None
         self._store.set("train.needs_restart", False)
         return (lambda: None) if trainer is None else (lambda: _close(trainer))
 
@@ -247,6 +248,7 @@ class Training:
         )
         cancelled = _Later()
         build = study_builder(config, capture.limited(size), self._events.post, cancelled)
+        self.running_study = config.study
         self.trainer = Trainer(build, self._events, snapshots, run, options)
         cancelled.ask = self.trainer.is_cancelled
         self.run = run
