@@ -62,7 +62,7 @@ class TopBar:
         """Show the newest title and buttons."""
         is_changed = self.drawer.update()
         is_scene = self.store.get("page", "start") == "scene"
-        title = str(self.store.get("title", "")) if is_scene else ""
+        title = str(self.store.get("title", "")).removesuffix(" - HyRF Studio") if is_scene else ""
         if (title, self._width) != self._title_shown:
             self._title_shown = (title, self._width)
             self._write_title(title)

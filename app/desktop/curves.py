@@ -13,6 +13,7 @@ from app.desktop.kit import Drawn, Kit, inside
 from app.desktop.theme import Theme
 from app.panels.widgets import Plot
 
+FEW = 16
 SPARE_ROLES = ("action", "good", "warning", "secondary")
 
 
@@ -60,9 +61,10 @@ def draw_plot(widget: Plot, kit: Kit, width: int, height: int) -> Drawn:
             if name not in series:
                 roles[name] = role_of(name)
                 series[name] = dpg.add_line_series(*points, parent=values_axis)
-                dpg.bind_item_theme(series[name], theme.series(roles[name]))
             else:
                 dpg.set_value(series[name], points)
+            has_dots = len(points[0]) < FEW  # a single point is no line
+            dpg.bind_item_theme(series[name], theme.series(roles[name], has_dots=has_dots))
         write_legend(curves)
         dpg.fit_axis_data(steps_axis)
         dpg.fit_axis_data(values_axis)

@@ -174,9 +174,9 @@ class Theme:
             {dpg.mvStyleVar_FramePadding: (self.px(3), self.px(6))},
         )
 
-    def series(self, role: str) -> int | str:
-        """Return the theme of a curve in a role's colour."""
-        key = ("series", role)
+    def series(self, role: str, *, has_dots: bool = False) -> int | str:
+        """Return the theme of a curve in a role's colour, with a dot at each point if there are few."""
+        key = ("series", role, has_dots)
         if key not in self._made:
             with dpg.theme() as theme, dpg.theme_component(dpg.mvLineSeries):
                 color = (*self.color(role), 255)
@@ -185,6 +185,15 @@ class Theme:
                 dpg.add_theme_style(
                     dpg.mvPlotStyleVar_LineWeight, width, category=dpg.mvThemeCat_Plots
                 )
+                marker = dpg.mvPlotMarker_Circle if has_dots else dpg.mvPlotMarker_None
+                dpg.add_theme_style(
+                    dpg.mvPlotStyleVar_Marker, marker, category=dpg.mvThemeCat_Plots
+                )
+                dpg.add_theme_style(
+                    dpg.mvPlotStyleVar_MarkerSize, 2.5 * self.scale, category=dpg.mvThemeCat_Plots
+                )
+                for target in (dpg.mvPlotCol_MarkerFill, dpg.mvPlotCol_MarkerOutline):
+                    dpg.add_theme_color(target, color, category=dpg.mvThemeCat_Plots)
             self._made[key] = theme
         return self._made[key]
 

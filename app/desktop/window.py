@@ -20,7 +20,7 @@ from app.desktop.chrome import BAR_HEIGHT, StatusLine, TopBar
 from app.desktop.commands import Commands
 from app.desktop.dialogs import Dialogs
 from app.desktop.display import InputWaiter
-from app.desktop.keys import Keys
+from app.desktop.keys import ARROWS, Keys
 from app.desktop.kit import Kit
 from app.desktop.memory import Remembered
 from app.desktop.pages import ScenePage, StartPage
@@ -68,7 +68,7 @@ class Window:
         self._active_until = self._drawn_at = 0.0
         self._extra, self._is_quitting = 3, False
         self.dialogs, self.keys = Dialogs(), Keys()
-        dpg.configure_app(manual_callback_management=True, keyboard_navigation=False)
+        dpg.configure_app(manual_callback_management=True, keyboard_navigation=True)
         dpg.create_viewport(
             title="HyRF Studio",
             width=size[0],
@@ -171,8 +171,11 @@ class Window:
 
     def _listen(self) -> None:
         drawers = [column.drawer for column in self._columns() if column.drawer]
-        is_busy = self.dialogs.is_open or any(drawer.is_typing() for drawer in drawers)
-        self.keys.poll(is_typing=is_busy)
+        self.keys.poll()
+        self._note_navigation()
+        is_elsewhere = self._is_navigating and not dpg.is_item_focused(self.viewport.canvas)
+        if self.dialogs.is_open or is_elsewhere or any(drawer.is_typing() for drawer in drawers):
+            self.keys.yield_to_controls()
         if self.dialogs.is_open:
             if self.dialogs.is_help and self.keys.went_down & {"H", "F1", "Esc"}:
                 self.dialogs.close()
@@ -180,6 +183,18 @@ class Window:
         if "Esc" in self.keys.pressed():
             self.viewport.is_flying = False
         self.commands.handle(self.keys)
+
+    def _note_navigation(self) -> None:
+        """Arrow keys lead from control to control; then Space and the like belong to these."""
+        if self.keys.is_any_button_pressed:
+            self._is_navigating = False
+        elif self.keys.went_down & ARROWS:
+            self._is_navigating = True
+        elif "Esc" in self.keys.went_down and self._is_navigating and not self.dialogs.is_open:
+            self._is_navigating = False
+            dpg.focus_item(self.viewport.box)
+
+    _is_navigating = False
 
     def _place(self, now: float) -> None:
         """Arrange the window when its size, the page or the chrome changed."""

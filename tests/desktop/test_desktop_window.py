@@ -138,6 +138,34 @@ def test_keys_belong_to_a_field_while_it_is_typed_into(driver):
 
 
 @windowed
+def test_arrow_keys_lead_to_controls_and_escape_leads_back(driver):
+    session = DemoSession()
+    window = driver.open_window(session)
+    driver.drag(CENTER, (CENTER[0] + 5, CENTER[1]))
+    pause = next(
+        item
+        for leaf in window.scene.left.drawer.leaves()
+        for item in below(leaf.slot)
+        if dpg.get_item_label(item) == "Pause"
+    )
+    for _ in range(8):
+        if dpg.is_item_focused(pause):
+            break
+        driver.key("Down")
+        driver.frames(2)
+    assert dpg.is_item_focused(pause)
+    session.take()
+    driver.key("space")
+    driver.frames(3)
+    assert session.take() == [do.PauseTraining()]  # the button's, not the key's own meaning
+    driver.key("Escape")
+    driver.frames(3)
+    driver.key("space")
+    driver.frames(3)
+    assert session.take() == [do.TogglePause()]
+
+
+@windowed
 def test_tab_hides_everything_but_the_picture_and_brings_it_back(driver):
     session = DemoSession()
     window = driver.open_window(session)
