@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import viser
@@ -9,6 +10,8 @@ import viser
 from app.palette import DARK
 from app.web import html
 from app.web.controls import Control
+
+FINEST_DIGITS = 10  # behind the point of a typed number: learning rates are small
 
 
 class Input(Control):
@@ -77,12 +80,19 @@ class Number(Input):
             for name, bound in (("min", widget.low), ("max", widget.high))
             if bound is not None
         }
-        start = min(max(0, bounds.get("min", 0)), bounds.get("max", 0) if "max" in bounds else 0)
-        start = max(start, bounds.get("min", start))
+        start = min(max(0, bounds.get("min", 0)), bounds.get("max", math.inf))
         if widget.is_integer:
             bounds["step"] = 1
-        self.keep(self.gui.add_number(initial_value=self._write(start), **bounds, **self.common))
+        number = self.gui.add_number(initial_value=self._write(start), **bounds, **self.common)
+        self.keep(number)
+        if not widget.is_integer:
+            number.precision = FINEST_DIGITS  # viser allows as many as the first value has
         self.listen()
+
+    def _show(self, value: Any) -> None:
+        if value and not self.widget.is_integer:
+            self.handles[0].step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+        super()._show(value)
 
     def _write(self, value: Any) -> Any:
         return round(value) if self.widget.is_integer else float(value)

@@ -109,6 +109,14 @@ def test_a_drag_keeps_its_order_and_is_not_pulled_back(serve, monkeypatch):
     assert panel.session.taken() == values
 
 
+def test_a_small_number_keeps_its_digits(serve, monkeypatch):
+    panel = Panel(serve, monkeypatch, w.Number("Rate", "x", action=Take("x")), x=0.00016)
+    number = panel.visitor.find("Rate")
+    assert number["value"] == 0.00016
+    assert number["precision"] >= 5
+    assert number["step"] == pytest.approx(1e-5)
+
+
 def test_a_refused_value_gives_way_to_the_stored_one(serve, monkeypatch):
     number = w.Number("Amount", "x", is_integer=True, action=Take("x"))
     panel = Panel(serve, monkeypatch, number, x=4)
