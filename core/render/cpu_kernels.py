@@ -75,6 +75,19 @@ def _falloff(squared):
 
 
 @kernel
+def _pass_light(opacity, squared, transmittance):
+    """Return, for one pixel, alpha without and with its bound and cut, the weight, and the transmittance after."""
+    free = opacity * _falloff(min(max(squared, _ZERO), _FARTHEST))
+    alpha = min(free, _MOST)
+    alpha = alpha if alpha >= _CUT else _ZERO
+    live = max(transmittance, _ZERO)
+    weight = alpha * live
+    stops = live - weight <= _STOP
+    after = -abs(transmittance) if stops else live - weight
+    return free, alpha, _ZERO if stops else weight, after
+
+
+@kernel
 def _is_finished(state, rows, columns):
     """Whether no pixel of the tile takes light any more."""
     for y in range(rows):
@@ -130,15 +143,9 @@ def _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, d
             slant, height = xy * dy, half_yy * dy * dy
             for x in range(TILE):
                 dx = offset + state[y, 5, x]
-                squared = min(max(dx * (half_xx * dx + slant) + height, _ZERO), _FARTHEST)
-                a = min(opacity * _falloff(squared), _MOST)
-                t = state[y, 0, x]
-                a = a if a >= _CUT else _ZERO
-                live = max(t, _ZERO)
-                weight = a * live
-                stops = live - weight <= _STOP
-                state[y, 0, x] = -abs(t) if stops else live - weight
-                weight = _ZERO if stops else weight
+                squared = dx * (half_xx * dx + slant) + height
+                _, _, weight, after = _pass_light(opacity, squared, state[y, 0, x])
+                state[y, 0, x] = after
                 state[y, 1, x] += weight * r
                 state[y, 2, x] += weight * gr
                 state[y, 3, x] += weight * b
@@ -174,8 +181,10 @@ def blend(f, members, tile_first, tiles, tiles_x, width, height, workers, rgb, a
 
 
 @kernel
-def _start_backward(g_rgb, g_alpha, g_depth, rgb, alpha, depth, left, top, rows, columns, state):
+def _start_backward(pictures, gradients, left, top, rows, columns, state):
     """Load a tile: state [16, 7, 16] = transmittance, gradient of r, g, b, summed depth, `behind`, lane."""
+    rgb, alpha, depth = pictures
+    g_rgb, g_alpha, g_depth = gradients
     state[:, 0] = _ONE
     state[:, 1:6] = _ZERO
     for x in range(TILE):
@@ -230,9 +239,7 @@ def _blend_tile_backward(
     """Retrace one tile and write the gradients of its pairs."""
     state = np.empty((TILE, 7, TILE), np.float32)
     lanes = np.zeros((9, TILE), np.float32)
-    g_rgb, g_alpha, g_depth = gradients
-    rgb, alpha, depth = pictures
-    _start_backward(g_rgb, g_alpha, g_depth, rgb, alpha, depth, left, top, rows, columns, state)
+    _start_backward(pictures, gradients, left, top, rows, columns, state)
     for pair in range(first, last):
         if (pair - first) % _CHECK_EVERY == 0 and _is_finished(state, rows, columns):
             for rest in range(pair, last):
@@ -249,26 +256,16 @@ def _blend_tile_backward(
             dy = np.float32(top + y) + _HALF - f[g, Y]
             if _misses(offset - slope * dy, wide - flat * dy * dy):
                 continue
+            # gradient of half the squared distance: (xx dx + slant, xy dx + drop)
             slant, drop = xy * dy, yy * dy
             height = _HALF * drop * dy
             for x in range(TILE):
                 dx = offset + state[y, 6, x]
-                squared = min(max(dx * (half_xx * dx + slant) + height, _ZERO), _FARTHEST)
-                free = opacity * _falloff(squared)
-                t = state[y, 0, x]
-                a = min(free, _MOST)
-                a = a if a >= _CUT else _ZERO
-                live = max(t, _ZERO)
-                weight = a * live
-                stops = live - weight <= _STOP
-                state[y, 0, x] = -abs(t) if stops else live - weight
-                weight = _ZERO if stops else weight
-                to_r, to_g, to_b, to_z = (
-                    state[y, 1, x],
-                    state[y, 2, x],
-                    state[y, 3, x],
-                    state[y, 4, x],
-                )
+                squared = dx * (half_xx * dx + slant) + height
+                free, a, weight, after = _pass_light(opacity, squared, state[y, 0, x])
+                state[y, 0, x] = after
+                to_r, to_g = state[y, 1, x], state[y, 2, x]
+                to_b, to_z = state[y, 3, x], state[y, 4, x]
                 passed = weight * (r * to_r + gr * to_g + b * to_b + z * to_z)
                 rest = state[y, 5, x] - passed
                 state[y, 5, x] = rest
