@@ -10,6 +10,8 @@ from core.capture.camera import Camera, Similarity, look_at
 from core.radiance.fields import FieldsConfig, HybridFields, Space, space_of
 from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
 from core.radiance.model import Surroundings
+from core.render.cpu import CpuRenderer
+from core.render.evaluate import matrices
 
 SMALL = FieldsConfig(levels=3, log2_table=8, base_resolution=4, max_resolution=16, hidden=16)
 UP = np.array([0.0, -1.0, 0.0])
@@ -33,7 +35,9 @@ def scene(count: int = 40, seed: int = 0, **settings) -> HybridScene:
         "opacity_logits": torch.randn(count, generator=generator),
     }
     space = space_of([camera_at((0, 0, -2)), camera_at((1.5, 0.3, 1))])
-    around = Surroundings(np.array([[-1, -1, -1], [1, 1, 1.0]]), UP, Similarity.identity(), {"capture": "x"})
+    around = Surroundings(
+        np.array([[-1, -1, -1], [1, 1, 1.0]]), UP, Similarity.identity(), {"capture": "x"}
+    )
     return HybridScene(explicit, Decoder(config, fields.requires_grad_(False), space), around, 7)
 
 
@@ -51,7 +55,9 @@ def test_positions_receive_no_gradient_through_the_fields():
     hybrid.decoder.fields.requires_grad_(True)
     leaves = {name: values.clone().requires_grad_(True) for name, values in hybrid.explicit.items()}
     splats = hybrid.decoder.splats(leaves, np.array([0, 0, -2.0]))
-    (splats.colors.sum() + splats.scales.sum() + splats.quats.sum() + splats.opacities.sum()).backward()
+    (
+        splats.colors.sum() + splats.scales.sum() + splats.quats.sum() + splats.opacities.sum()
+    ).backward()
     assert leaves["means"].grad is None or leaves["means"].grad.abs().max() == 0
     assert leaves["color_logits"].grad.abs().max() > 0
     assert hybrid.decoder.fields.geometry_grid.table.grad.abs().max() > 0
@@ -60,7 +66,10 @@ def test_positions_receive_no_gradient_through_the_fields():
 
 def test_the_colour_changes_with_the_direction_and_the_geometry_does_not():
     hybrid = scene()
-    front, side = hybrid.all_splats(np.array([0, 0, -2.0])), hybrid.all_splats(np.array([2.0, 0, 0]))
+    front, side = (
+        hybrid.all_splats(np.array([0, 0, -2.0])),
+        hybrid.all_splats(np.array([2.0, 0, 0])),
+    )
     assert (front.colors - side.colors).abs().max() > 1e-3
     torch.testing.assert_close(front.scales, side.scales, atol=0, rtol=0)
 
@@ -80,7 +89,10 @@ def test_a_scene_taken_apart_and_put_together_draws_the_same(settings):
     again, camera = HybridScene.from_parts(hybrid.parts()), camera_at((1, 0.5, -1.5))
     for name in ("means", "quats", "scales", "opacities", "colors"):
         torch.testing.assert_close(
-            getattr(again.splats(camera), name), getattr(hybrid.splats(camera), name), atol=1e-6, rtol=1e-5
+            getattr(again.splats(camera), name),
+            getattr(hybrid.splats(camera), name),
+            atol=1e-6,
+            rtol=1e-5,
         )
     assert again.step == 7
     behind, same = hybrid.background(camera), again.background(camera)
@@ -127,3 +139,19 @@ def test_a_coarse_background_follows_the_fine_one():
     coarse = replace(hybrid.decoder, config=config).background(camera)
     assert coarse.shape == fine.shape
     assert (coarse - fine).abs().mean() < 0.25 * fine.std()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_leaving_out_what_cannot_be_seen_changes_no_pixel(seed):
+    hybrid = scene(count=400, seed=seed)
+    hybrid.explicit["means"] *= 6  # most of the scene is outside the view, some Gaussians are huge
+    hybrid.explicit["scale_logits"] = (
+        torch.randn(400, generator=torch.Generator().manual_seed(seed)) - 2
+    )
+    camera, renderer = camera_at((0.2, 0.1, -1.0), 64, 48), CpuRenderer()
+    culled, every = hybrid.splats(camera), hybrid.all_splats(camera.center)
+    assert len(culled) < len(every)
+    matrices_ = matrices(camera, torch.device("cpu"))
+    drawn, full = (renderer.rasterize(s, *matrices_, 64, 48) for s in (culled, every))
+    assert (drawn.rgb - full.rgb).abs().max() <= 1e-5
+    assert (drawn.alpha - full.alpha).abs().max() <= 1e-5
