@@ -37,31 +37,63 @@ class DensityConfig(Config):
     """Density control; times are fractions of the whole training, so that presets scale."""
 
     method: DensityMethod = Field(
-        DensityMethod.PAPER, description="Rule for adding and removing Gaussians."
+        DensityMethod.PAPER,
+        title="Growth rule",
+        description="Rule for adding and removing Gaussians.",
     )
-    cap: int = live(1_000_000, ge=1, description="Never more Gaussians than this.")
-    every: int = Field(100, ge=1, description="Steps between two rounds.")
+    cap: int = live(
+        1_000_000, ge=1, title="Most Gaussians", description="Never more Gaussians than this."
+    )
+    every: int = Field(
+        100, ge=1, title="Steps between rounds", description="Steps between two rounds."
+    )
     start: float = Field(
-        500 / 30_000, ge=0, le=1, description="First round, as a share of training."
+        500 / 30_000,
+        ge=0,
+        le=1,
+        title="First round",
+        description="First round, as a share of training.",
     )
-    stop: float = Field(0.5, ge=0, le=1, description="Last round, as a share of training.")
+    stop: float = Field(
+        0.5, ge=0, le=1, title="Last round", description="Last round, as a share of training."
+    )
     gradient: float = live(
-        2e-4, gt=0, le=0.1, description="Screen gradient above which a Gaussian is cloned or split."
+        2e-4,
+        gt=0,
+        le=0.1,
+        title="Gradient to grow at",
+        description="Screen gradient above which a Gaussian is cloned or split.",
     )
     size: float = Field(
-        0.01, gt=0, description="Clone below this size, split above (share of the scene)."
+        0.01,
+        gt=0,
+        title="Size to split above",
+        description="Clone below this size, split above (share of the scene).",
     )
     prune_opacity: float = live(
-        0.005, ge=0, le=0.5, description="Remove Gaussians fainter than this."
+        0.005,
+        ge=0,
+        le=0.5,
+        title="Opacity to remove below",
+        description="Remove Gaussians fainter than this.",
     )
     reset_every: float = Field(
         0.1,
         ge=0,
         le=1,
+        title="Opacity reset every",
         description="Lower opacities after each such share of training; 0 for never.",
     )
-    growth: float = Field(0.05, ge=0, le=1, description="mcmc: share of Gaussians added per round.")
-    noise: float = Field(5e5, ge=0, description="mcmc: strength of the position noise.")
+    growth: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        title="Growth per round",
+        description="mcmc: share of Gaussians added per round.",
+    )
+    noise: float = Field(
+        5e5, ge=0, title="Position noise", description="mcmc: strength of the position noise."
+    )
 
 
 class DensityControl:

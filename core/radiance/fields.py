@@ -28,17 +28,35 @@ DIRECTION_WIDTH = 9  # spherical harmonics of bands 0 to 2
 class FieldsConfig(Config):
     """Sizes of the two fields; the geometry table has half the entries of the radiance table."""
 
-    levels: int = Field(16, ge=1, le=24, description="Resolutions of each hash grid.")
-    features: int = Field(2, ge=1, le=8, description="Feature channels per resolution.")
-    log2_table: int = Field(
-        18, ge=8, le=22, description="Log2 of the radiance grid's entries per resolution."
+    levels: int = Field(
+        16, ge=1, le=24, title="Levels", description="Resolutions of each hash grid."
     )
-    base_resolution: int = Field(64, ge=2, le=1024, description="Coarsest cells per axis.")
-    max_resolution: int = Field(1024, ge=4, le=8192, description="Finest cells per axis.")
-    hidden: int = Field(64, ge=8, le=128, description="Width of the networks' hidden layers.")
-    layers: int = Field(2, ge=1, le=4, description="Hidden layers of each network.")
+    features: int = Field(
+        2, ge=1, le=8, title="Features per level", description="Feature channels per resolution."
+    )
+    log2_table: int = Field(
+        18,
+        ge=8,
+        le=22,
+        title="Table size (log2)",
+        description="Log2 of the radiance grid's entries per resolution.",
+    )
+    base_resolution: int = Field(
+        64, ge=2, le=1024, title="Coarsest resolution", description="Coarsest cells per axis."
+    )
+    max_resolution: int = Field(
+        1024, ge=4, le=8192, title="Finest resolution", description="Finest cells per axis."
+    )
+    hidden: int = Field(
+        64, ge=8, le=128, title="Network width", description="Width of the networks' hidden layers."
+    )
+    layers: int = Field(
+        2, ge=1, le=4, title="Hidden layers", description="Hidden layers of each network."
+    )
     is_shared: bool = Field(
-        False, description="One grid of the same total size for both fields (ablation)."
+        False,
+        title="One shared grid",
+        description="One grid of the same total size for both fields (ablation).",
     )
 
     def grid(self, log2_table: int, levels: int) -> HashGridConfig:

@@ -37,20 +37,30 @@ class HybridConfig(Config):
 
     fields: FieldsConfig = FieldsConfig()
     scale_merge: ScaleMerge = Field(
-        ScaleMerge.SUM, description="Merge scales as the paper (sum) or its code (product) does."
+        ScaleMerge.SUM,
+        title="Scale merge",
+        description="Merge scales as the paper (sum) or its code (product) does.",
     )
-    has_fields: bool = Field(True, description="Use the neural half at all (off: ablation).")
+    has_fields: bool = Field(
+        True, title="Neural part", description="Use the neural half at all (off: ablation)."
+    )
     has_explicit_color: bool = Field(
-        True, description="Keep a colour per Gaussian (off: ablation)."
+        True, title="Explicit colour", description="Keep a colour per Gaussian (off: ablation)."
     )
     has_background: bool = Field(
-        True, description="Paint what lies behind from the radiance field."
+        True, title="Background", description="Paint what lies behind from the radiance field."
     )
     is_background_bounded: bool = Field(
-        True, description="Put background colours through a sigmoid; the official code does not."
+        True,
+        title="Bounded background",
+        description="Put background colours through a sigmoid; the official code does not.",
     )
     background_stride: int = Field(
-        1, ge=1, le=16, description="Ask the background at every n-th pixel and interpolate."
+        1,
+        ge=1,
+        le=16,
+        title="Background stride",
+        description="Ask the background at every n-th pixel and interpolate.",
     )
 
 

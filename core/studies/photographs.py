@@ -41,32 +41,61 @@ class PhotoConfig(Config):
     seed_gaussians: int = Field(
         0,
         ge=0,
+        title="Gaussians to start with",
         description="Thin out or fill up the seed points to this many; 0 keeps them as they are.",
     )
     initial_opacity: float = Field(
-        0.1, gt=0, lt=1, description="Opacity every Gaussian starts with."
+        0.1,
+        gt=0,
+        lt=1,
+        title="Opacity to start with",
+        description="Opacity every Gaussian starts with.",
     )
     quarter_until: float = Field(
-        0.0, ge=0, le=1, description="Share of training at a quarter of the resolution."
+        0.0,
+        ge=0,
+        le=1,
+        title="Quarter resolution until",
+        description="Share of training at a quarter of the resolution.",
     )
     half_until: float = Field(
-        0.0, ge=0, le=1, description="Share of training until which half is used."
+        0.0,
+        ge=0,
+        le=1,
+        title="Half resolution until",
+        description="Share of training until which half is used.",
     )
-    ssim_weight: float = live(0.2, ge=0, le=1, description="Weight of 1 - SSIM beside the L1 loss.")
+    ssim_weight: float = live(
+        0.2, ge=0, le=1, title="SSIM weight", description="Weight of 1 - SSIM beside the L1 loss."
+    )
     means_rate: float = live(
-        1.6e-4, ge=0, le=0.1, description="Learning rate of positions at the start."
+        1.6e-4,
+        ge=0,
+        le=0.1,
+        title="Position rate",
+        description="Learning rate of positions at the start.",
     )
     means_rate_end: float = live(
-        1.6e-6, ge=0, le=0.1, description="Learning rate of positions at the end."
+        1.6e-6,
+        ge=0,
+        le=0.1,
+        title="Position rate at the end",
+        description="Learning rate of positions at the end.",
     )
     opacity_penalty: float = live(
-        0.0, ge=0, le=1, description="Weight of the mean opacity (mcmc: 0.01)."
+        0.0,
+        ge=0,
+        le=1,
+        title="Opacity penalty",
+        description="Weight of the mean opacity (mcmc: 0.01).",
     )
     scale_penalty: float = live(
-        0.0, ge=0, le=1, description="Weight of the mean scale (mcmc: 0.01)."
+        0.0, ge=0, le=1, title="Scale penalty", description="Weight of the mean scale (mcmc: 0.01)."
     )
     is_antialiased: bool = Field(
-        False, description="Compensate opacity for the screen blur (Mip-Splatting)."
+        False,
+        title="Antialiased",
+        description="Compensate opacity for the screen blur (Mip-Splatting).",
     )
 
 

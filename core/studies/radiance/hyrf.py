@@ -37,25 +37,41 @@ class Config(PhotoConfig):
     box: str = Field(
         "sphere",
         pattern="^(sphere|extremes)$",
+        title="Contraction box",
         description="Contraction box: the code's or the paper's.",
     )
     colors_rate: float = live(
-        2.5e-3, ge=0, le=0.5, description="Learning rate of explicit colours."
+        2.5e-3, ge=0, le=0.5, title="Colour rate", description="Learning rate of explicit colours."
     )
     opacities_rate: float = live(
-        2.5e-2, ge=0, le=0.5, description="Learning rate of explicit opacities."
+        2.5e-2,
+        ge=0,
+        le=0.5,
+        title="Opacity rate",
+        description="Learning rate of explicit opacities.",
     )
-    scales_rate: float = live(5e-3, ge=0, le=0.5, description="Learning rate of explicit scales.")
+    scales_rate: float = live(
+        5e-3, ge=0, le=0.5, title="Scale rate", description="Learning rate of explicit scales."
+    )
     fields_rate: float = live(
-        3e-3, ge=0, le=0.5, description="Learning rate of the fields at the start."
+        3e-3,
+        ge=0,
+        le=0.5,
+        title="Field rate",
+        description="Learning rate of the fields at the start.",
     )
     fields_rate_end: float = live(
-        3e-4, ge=0, le=0.5, description="Learning rate of the fields at the end."
+        3e-4,
+        ge=0,
+        le=0.5,
+        title="Field rate at the end",
+        description="Learning rate of the fields at the end.",
     )
     background_start: float = Field(
         500 / 30_000,
         ge=0,
         le=1,
+        title="Background joins after",
         description="Share of training after which the background takes part.",
     )
 

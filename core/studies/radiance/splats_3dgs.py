@@ -27,20 +27,42 @@ class Config(PhotoConfig):
     """Settings of the baseline; the defaults are the paper's."""
 
     sh_degree: int = Field(
-        3, ge=0, le=3, description="Highest band of the colour's spherical harmonics."
+        3,
+        ge=0,
+        le=3,
+        title="SH degree",
+        description="Highest band of the colour's spherical harmonics.",
     )
     degree_every: float = Field(
-        1000 / 30_000, ge=0, le=1, description="Share of training after which the next band joins."
+        1000 / 30_000,
+        ge=0,
+        le=1,
+        title="Next SH band every",
+        description="Share of training after which the next band joins.",
     )
     colors_rate: float = live(
-        2.5e-3, ge=0, le=0.5, description="Learning rate of the constant colour band."
+        2.5e-3,
+        ge=0,
+        le=0.5,
+        title="Colour rate",
+        description="Learning rate of the constant colour band.",
     )
     bands_rate: float = live(
-        1.25e-4, ge=0, le=0.5, description="Learning rate of the higher colour bands."
+        1.25e-4,
+        ge=0,
+        le=0.5,
+        title="Higher band rate",
+        description="Learning rate of the higher colour bands.",
     )
-    opacities_rate: float = live(5e-2, ge=0, le=0.5, description="Learning rate of opacities.")
-    scales_rate: float = live(5e-3, ge=0, le=0.5, description="Learning rate of log scales.")
-    quats_rate: float = live(1e-3, ge=0, le=0.5, description="Learning rate of rotations.")
+    opacities_rate: float = live(
+        5e-2, ge=0, le=0.5, title="Opacity rate", description="Learning rate of opacities."
+    )
+    scales_rate: float = live(
+        5e-3, ge=0, le=0.5, title="Scale rate", description="Learning rate of log scales."
+    )
+    quats_rate: float = live(
+        1e-3, ge=0, le=0.5, title="Rotation rate", description="Learning rate of rotations."
+    )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {
