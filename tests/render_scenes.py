@@ -105,6 +105,9 @@ EDGE_CASES: dict[str, Callable[[], Scene]] = {
     "flat": lambda: one((0.1, 0.1, 3.0), (0.5, 1e-6, 0.3), quat=(0.7, 0.3, 0.5, 0.1)),
     "needle": lambda: one((0.1, 0.1, 3.0), (2.0, 1e-4, 1e-4), quat=(0.7, 0.3, 0.5, 0.1)),
     "opaque": lambda: one((0.1, 0.1, 3.0), 0.3, 1.0),
+    "opaque and wide, before another": lambda: _stack(
+        one((0.1, 0.1, 3.0), 3.0, 1.0), one((0.3, 0.1, 4.0), 0.5, 0.9)
+    ),
     "nearly invisible": lambda: one((0.1, 0.1, 3.0), 0.3, 0.00393),
     "quaternion of length 7": lambda: one((0.1, 0.1, 3.0), (0.5, 0.1, 0.2), quat=(4.9, 2.0, 3.5, 3.0)),
     "saturated": lambda: _wall(70),
