@@ -18,7 +18,7 @@ from core.base.events import Event, Notice
 from core.radiance.splats import Splats
 
 Channels = Literal["rgb", "rgb+depth"]
-Preference = Literal["auto", "cpu", "cuda", "reference"]
+
 
 NEAR = 0.01  # scene units; nearer Gaussians are not drawn
 BLUR = 0.3  # pixels^2 added to the screen covariance (Kerbl et al. 2023)
@@ -88,9 +88,7 @@ class Renderer(Protocol):
         ...
 
 
-def choose(
-    prefer: Preference = "auto", report: Callable[[Event], None] = lambda _event: None
-) -> Renderer:
+def choose(prefer: str = "auto", report: Callable[[Event], None] = lambda _event: None) -> Renderer:
     """Return the renderer asked for, with "auto" the fastest that works here, and say which one and why."""
     order = ("cuda", "cpu") if prefer == "auto" else (prefer,)
     reasons = []
