@@ -81,6 +81,10 @@ class Config(PhotoConfig):
             "seed_gaussians": 3000,
             "initial_opacity": 0.3,
             "half_until": 0.3,
+            "opacities_rate": 5e-2,
+            "scales_rate": 2e-2,
+            "fields_rate": 1e-2,
+            "fields_rate_end": 1e-3,
             "density": {"cap": 6000, "every": 50, "start": 0.25, "stop": 0.6, "reset_every": 0.0},
             "hybrid": {
                 "fields": {
@@ -102,6 +106,10 @@ class Config(PhotoConfig):
             "means_rate": 3.2e-4,
             "means_rate_end": 3.2e-6,
             "colors_rate": 5e-3,
+            "opacities_rate": 5e-2,
+            "scales_rate": 2e-2,
+            "fields_rate": 1e-2,
+            "fields_rate_end": 1e-3,
             "density": {"cap": 30_000, "start": 0.05, "stop": 0.6, "reset_every": 0.0},
             "hybrid": {
                 "fields": {
