@@ -105,7 +105,7 @@ def draw_toggle(widget: Toggle, kit: Kit, width: int) -> Drawn:
         )
         kit.text(widget.label, "text" if widget.is_enabled else "disabled", "caption", wrap=room)
         if widget.is_live:
-            kit.live_dot()
+            kit.live_dot(middle=15)
     kit.tooltip(widget, item)
     return Drawn(lambda value: dpg.set_value(item, bool(value)), item)
 

@@ -27,12 +27,15 @@ def draw_readout(widget: Readout, kit: Kit, width: int) -> Drawn:
         dpg.delete_item(box, children_only=True)
         with inside(box):
             words = "–" if value is None or value == "" else str(value)
-            room = width - label_width - theme.px(20)
-            if theme.text_width(words) <= room:
+        room = width - label_width - theme.px(8)
+        fonts = [font for font in ("text", "caption") if theme.text_width(words, font) <= room]
+        with inside(box):
+            if fonts:
+                spare = width - label_width - theme.text_width(words, fonts[0]) - 1
                 with dpg.group(horizontal=True, horizontal_spacing=0):
                     kit.text(widget.label, "secondary", "caption")
-                    dpg.add_spacer(width=int(width - label_width - theme.text_width(words)) - 1)
-                    kit.text(words)
+                    dpg.add_spacer(width=max(int(spare), 1))
+                    kit.text(words, "text", fonts[0])
             else:
                 kit.text(widget.label, "secondary", "caption")
                 kit.text(words, "text", "caption", wrap=width)

@@ -19,7 +19,7 @@ def draw_gallery(widget: Gallery, kit: Kit, width: int) -> Drawn:
     """Draw thumbnails in rows; the action gets the index of the one that was clicked."""
     theme = kit.theme
     gap = theme.px(6)
-    per_row = max(width // theme.px(76), 1)
+    per_row = max(width // theme.px(66), 1)
     size = (width - gap * (per_row - 1)) // per_row - 2 * theme.px(2)  # less the frame
     texture: list[int | str] = []
     with dpg.group() as box:

@@ -53,7 +53,6 @@ class Kit:
     theme: Theme
     send: Callable[[Action], None]
     ask_path: Callable[[Widget, Callable[[str], None]], None]
-    confirm: Callable[[str, str, Callable[[], None]], None]
     strip_height: int = 150
     num_posted: int = 0
     posted_at: float = 0.0
@@ -106,12 +105,11 @@ class Kit:
             if is_live:
                 self.live_dot()
 
-    def live_dot(self) -> None:
-        """Draw the dot of a setting that acts while training."""
-        px = self.theme.px
-        with dpg.drawlist(px(8), px(15)):
-            color = self.theme.color("action")
-            dpg.draw_circle((px(4), px(9)), px(3), color=color, fill=color)
+    def live_dot(self, middle: int = 9) -> None:
+        """Draw the dot of a setting that acts while training, `middle` pixels below the line's top."""
+        px, color = self.theme.px, self.theme.color("action")
+        with dpg.drawlist(px(8), px(middle + 6)):
+            dpg.draw_circle((px(4), px(middle)), px(3), color=color, fill=color)
 
     def tooltip(self, widget: Widget, item: Item) -> None:
         """Attach a widget's tooltip; settings say when they take effect."""

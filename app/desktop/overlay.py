@@ -9,6 +9,7 @@ import numpy as np
 
 from app.desktop.kit import Kit, inside
 from app.store import Store
+from core.render.view import Channel
 
 HINT = "Drag to orbit    Shift+drag to pan    Wheel to zoom    Right drag + W A S D to fly    H for all keys"
 # Nine evenly spaced colours of viridis, the map that depth is drawn in.
@@ -23,6 +24,7 @@ VIRIDIS = (
     (170, 220, 50),
     (253, 231, 37),
 )
+GREYS = ((0, 0, 0), (255, 255, 255))
 AXES = (("X", (255, 107, 107)), ("Y", (91, 214, 138)), ("Z", (76, 194, 255)))
 
 
@@ -66,7 +68,7 @@ class Overlay:
             if axes is not None:
                 self._gizmo(axes.world_to_camera[:3, :3], area)
             if "low" in legend:
-                self._legend(legend, area)
+                self._legend(legend, area, is_grey=frame.view.channel is Channel.ALPHA)
         return True
 
     def _message(self, sentence: str, area: Any) -> None:
@@ -116,7 +118,7 @@ class Overlay:
             letter = (tip - [px(4), px(7)]).tolist()
             self._write((letter[0], letter[1]), name, self.kit.theme.palette["on_action"], 13)
 
-    def _legend(self, legend: dict[str, Any], area: Any) -> None:
+    def _legend(self, legend: dict[str, Any], area: Any, *, is_grey: bool) -> None:
         """Draw the scale of a map of numbers: colours, smallest and largest value, unit."""
         theme, px = self.kit.theme, self.kit.theme.px
         width, height = px(180), px(10)
@@ -129,9 +131,9 @@ class Overlay:
             fill=(*window, 190),
             rounding=px(6),
         )
-        parts = np.linspace(0, len(VIRIDIS) - 1, width // 2)
-        bands = np.arange(len(VIRIDIS))
-        colors = np.stack([np.interp(parts, bands, band) for band in zip(*VIRIDIS, strict=True)], 1)
+        scale = np.array(GREYS if is_grey else VIRIDIS, dtype=float)  # [steps, 3]
+        parts, steps = np.linspace(0, len(scale) - 1, width // 2), np.arange(len(scale))
+        colors = np.stack([np.interp(parts, steps, band) for band in scale.T], axis=1)
         for at, color in enumerate(colors.round().astype(int).tolist()):
             dpg.draw_rectangle(
                 (left + 2 * at, top), (left + 2 * at + 2, top + height), color=color, fill=color

@@ -84,6 +84,7 @@ class ScenePage:
         self.strip = [Column(kit, store, (panel,), Strip, (16, 10)) for panel in layout.BOTTOM]
         self.tabs = self._tabs()
         self._is_right_up = False
+        self._arrangement: Arrangement | None = None
 
     def _tabs(self) -> Item:
         """Below a certain width both columns share one place; these two words choose."""
@@ -105,8 +106,6 @@ class ScenePage:
         self._is_right_up = is_right_up
         if self._arrangement is not None:
             self.place(self._arrangement)
-
-    _arrangement: Arrangement | None = None
 
     def place(self, arrangement: Arrangement) -> None:
         """Stand where the arrangement says."""

@@ -35,7 +35,7 @@ class Viewport:
         self._adopted: Camera | None = None
         self._sent_size, self._resized_at = (0, 0), 0.0
         self._mouse, self._held = (0.0, 0.0), -1
-        self._moved_at, self._is_moving, self._is_resting = 0.0, False, True
+        self._moved_at, self._is_moving, self._is_dirty = 0.0, False, False
         self._before = 0.0
         with (
             dpg.child_window(
@@ -68,8 +68,11 @@ class Viewport:
         self._adopt()
         self._move(now)
         frame = self.session.frame(VIEW)
-        is_new = frame is not None and frame is not self.frame
-        if is_new:
+        is_new = frame is not self.frame
+        if frame is None and is_new:  # another scene is on its way
+            self.frame = None
+            dpg.configure_item(self.image, show=False)
+        elif is_new:
             self.frame = frame
             self.texture.show(frame.image)
             self._fit()
@@ -91,6 +94,7 @@ class Viewport:
         """Zoom."""
         if self.control and self.is_hovered():
             self.control.zoom(notches)
+            self.overlay.dismiss_hint()
             self._touch()
 
     def toggle_fly(self) -> None:
@@ -185,10 +189,7 @@ class Viewport:
             self._touch()
 
     def _touch(self) -> None:
-        self._is_moving, self._is_resting = True, False
-        self._is_dirty = True
-
-    _is_dirty = False
+        self._is_moving = self._is_dirty = True
 
     def _send(self, now: float) -> None:
         if self._is_dirty:

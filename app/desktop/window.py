@@ -34,6 +34,7 @@ from app.session import Session
 FASTEST_S = 1 / 60
 ACTIVE_S = 0.5  # after an input frames follow closely: hover, tooltips, carets
 CHANGED_S = 1 / 12  # between frames that only show new numbers
+BLIND_S = 1 / 30
 IDLE_S = 0.5  # between frames when nothing happens at all
 
 
@@ -67,6 +68,8 @@ class Window:
         self.has_chrome, self._page, self._placed = True, "", None
         self._active_until = self._drawn_at = 0.0
         self._extra, self._is_quitting = 3, False
+        self._is_stale, self._pushed_at, self._titled = False, 0.0, ""
+        self._is_navigating = False
         self.dialogs, self.keys = Dialogs(), Keys()
         dpg.configure_app(manual_callback_management=True, keyboard_navigation=True)
         dpg.create_viewport(
@@ -93,7 +96,7 @@ class Window:
         for _ in range(2):
             dpg.render_dearpygui_frame()  # texts can be measured once their fonts were drawn
         dpg.set_viewport_clear_color((*self.theme.color("window"), 255))
-        self.kit = Kit(self.theme, self.session.post, self._ask_for, self.dialogs.confirm)
+        self.kit = Kit(self.theme, self.session.post, self._ask_for)
         self.dialogs.kit = self.kit
         self.commands = Commands(self, self.store, self.session.post)
         with dpg.window(no_scrollbar=True, no_scroll_with_mouse=True) as self.root:
@@ -123,6 +126,8 @@ class Window:
         rest = self._drawn_at + FASTEST_S - now if is_busy else FASTEST_S
         has_input = is_hurried or self.waiter.wait(rest)
         now = time.monotonic()
+        # Where the display cannot be asked, a frame finds out what the hands did.
+        has_input |= not self.waiter.can_tell and now - self._drawn_at >= BLIND_S
         if has_input:
             self._active_until = now + ACTIVE_S
             # Events arrive faster than frames are worth drawing.
@@ -159,8 +164,6 @@ class Window:
         self._is_stale = is_asked
         return is_asked
 
-    _is_stale, _pushed_at, _titled = False, 0.0, ""
-
     def _draw(self, now: float) -> None:
         self._drawn_at, self._is_stale = now, False
         self._extra = max(self._extra - 1, 0)
@@ -193,8 +196,6 @@ class Window:
         elif "Esc" in self.keys.went_down and self._is_navigating and not self.dialogs.is_open:
             self._is_navigating = False
             dpg.focus_item(self.viewport.box)
-
-    _is_navigating = False
 
     def _place(self, now: float) -> None:
         """Arrange the window when its size, the page or the chrome changed."""

@@ -11,7 +11,7 @@ from app.panels.help import SHORTCUTS
 from app.store import Store
 from core.base.config import Knob
 from core.capture.camera import Camera, look_at
-from core.render.view import Frame, View
+from core.render.view import Channel, Frame, View
 
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -100,8 +100,11 @@ class DemoSession:
         image.setflags(write=False)
         self.num_drawn += 1
         channel = self.store.get("layers.channel", "rgb")
-        legend = {"low": 0.42, "high": 12.7, "unit": "units"} if channel == "depth" else {}
-        view = View(camera, is_moving=is_moving, serial=self.num_drawn)
+        legend = {
+            "depth": {"low": 0.42, "high": 12.7, "unit": "scene units"},
+            "alpha": {"low": 0.0, "high": 1.0, "unit": "opacity"},
+        }.get(channel, {})
+        view = View(camera, Channel(channel), is_moving=is_moving, serial=self.num_drawn)
         self._frame = Frame(image, view, 412, 12.0, not is_moving, 11_800, legend)
 
     def frame(self, view: str) -> Frame | None:

@@ -22,6 +22,11 @@ def of_kind(actions: list[do.Action], kind: type) -> list[do.Action]:
     return [action for action in actions if isinstance(action, kind)]
 
 
+def is_focused_button(item: int) -> bool:
+    is_button = dpg.get_item_type(item).endswith("mvButton")
+    return is_button and bool(dpg.get_item_state(item).get("focused"))
+
+
 @windowed
 def test_dragging_turns_the_camera_and_the_new_pictures_reach_the_screen(driver):
     session = DemoSession()
@@ -123,7 +128,7 @@ def test_keys_do_what_the_sheet_says(driver):
 def test_keys_belong_to_a_field_while_it_is_typed_into(driver):
     session = DemoSession()
     window = driver.open_window(session)
-    window.scene.right.box and dpg.set_y_scroll(window.scene.right.box, 10_000)
+    dpg.set_y_scroll(window.scene.right.box, 10_000)
     driver.frames(4)
     field = next(
         leaf.drawn.item
@@ -140,24 +145,16 @@ def test_keys_belong_to_a_field_while_it_is_typed_into(driver):
 @windowed
 def test_arrow_keys_lead_to_controls_and_escape_leads_back(driver):
     session = DemoSession()
-    window = driver.open_window(session)
+    driver.open_window(session)
     driver.drag(CENTER, (CENTER[0] + 5, CENTER[1]))
-    pause = next(
-        item
-        for leaf in window.scene.left.drawer.leaves()
-        for item in below(leaf.slot)
-        if dpg.get_item_label(item) == "Pause"
-    )
-    for _ in range(8):
-        if dpg.is_item_focused(pause):
-            break
-        driver.key("Down")
-        driver.frames(2)
-    assert dpg.is_item_focused(pause)
+    driver.key("Down")
+    driver.frames(3)
+    focused = {dpg.get_item_label(i) for i in dpg.get_all_items() if is_focused_button(i)}
+    assert focused == {"Frame scene"}
     session.take()
     driver.key("space")
     driver.frames(3)
-    assert session.take() == [do.PauseTraining()]  # the button's, not the key's own meaning
+    assert session.take() == [do.FrameScene("desktop")]  # the button's, not Space's own meaning
     driver.key("Escape")
     driver.frames(3)
     driver.key("space")
@@ -184,6 +181,23 @@ def test_tab_hides_everything_but_the_picture_and_brings_it_back(driver):
     driver.key("space")
     driver.frames(2)
     assert session.take() == [do.TogglePause()]  # Tab left no field with the keys
+
+
+@windowed
+def test_depth_has_a_coloured_scale_and_opacity_a_grey_one(driver):
+    session = DemoSession()
+    window = driver.open_window(session)
+    spread = {}
+    for channel in ("rgb", "depth", "alpha"):
+        session.post(do.SetChannel(channel))
+        driver.during(0.3)
+        area = window.viewport.area
+        bottom = area.top + area.height - 40  # the middle of the scale's bar
+        bar = driver.pixels()[bottom, area.left + 18 : area.left + 190].astype(int)
+        spread[channel] = (bar.max(-1) - bar.min(-1)).max(), np.ptp(bar.mean(-1))
+    assert spread["depth"][0] > 150  # yellow at its end
+    assert spread["alpha"][0] < 5
+    assert spread["alpha"][1] > 240  # from black to white
 
 
 @windowed
