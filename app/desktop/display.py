@@ -43,8 +43,9 @@ def display_problem() -> str | None:
         return None
     place = f" {os.environ['DISPLAY']}" if os.environ.get("DISPLAY") else ""
     lines = [line.strip() for line in child.stderr.splitlines() if line.strip()]
-    reason = lines[-1] if lines else f"exit status {child.returncode}"
-    return f"No window can be opened on the display{place} ({reason})."
+    # What an abort prints is about the toolkit's source, not about the display.
+    reason = f" ({lines[-1]})" if lines and child.returncode > 0 else ""
+    return f"No window can be opened on the display{place}; nothing usable answers there{reason}."
 
 
 class InputWaiter:

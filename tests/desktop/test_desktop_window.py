@@ -365,6 +365,7 @@ def test_without_a_display_there_is_a_sentence_and_no_abort(monkeypatch, shown):
     assert problem is not None
     assert problem.endswith(".")
     assert "\n" not in problem
+    assert "Assertion" not in problem
 
 
 def test_with_a_display_there_is_no_problem(display, monkeypatch):
