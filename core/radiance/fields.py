@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import torch
@@ -95,15 +96,31 @@ class Space:
         return center + offset + distance[:, None] * directions
 
 
-def space_of(cameras: Iterable[Camera], box: str = "sphere", sphere_scale: float = 100.0) -> Space:
-    """Fit the space to the cameras: `sphere` is mean +- 1.1 radius (code), `extremes` their box (paper)."""
+class Box(str, Enum):
+    """Which region of a scene is not contracted."""
+
+    SPHERE = "sphere"  # mean camera position +- 1.1 radius: the official code
+    EXTREMES = "extremes"  # bounding box of the camera positions: the paper, standard scenes
+    POINTS = "points"  # 1st to 99th percentile of the seed points: the paper, urban scenes
+
+
+def space_of(
+    cameras: Iterable[Camera],
+    box: Box = Box.SPHERE,
+    points: np.ndarray | None = None,
+    sphere_scale: float = 100.0,
+) -> Space:
+    """Fit the space to the cameras, or to seed points [P, 3]."""
     centers = np.stack([camera.center for camera in cameras])  # [C, 3]
     middle = centers.mean(0)
     radius = 1.1 * max(float(np.linalg.norm(centers - middle, axis=1).max()), 1e-3)
     low, high = middle - radius, middle + radius
-    if box == "extremes":
+    if box is Box.EXTREMES:
         margin = 0.05 * radius  # cameras on one plane would give a box without volume
         low, high = centers.min(0) - margin, centers.max(0) + margin
+    elif box is Box.POINTS and points is not None and len(points) > 1:
+        low, high = np.percentile(points, (1, 99), axis=0)
+        high = np.maximum(high, low + 1e-3)
     return Space(low, high, middle, sphere_scale * radius)
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from core.base.config import live
 from core.capture.camera import Camera
 from core.nn.adam import RowAdam
-from core.radiance.fields import HybridFields, Space, space_of
+from core.radiance.fields import Box, HybridFields, Space, space_of
 from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
 from core.radiance.init import color_logits, logit, neighbour_distance
 from core.radiance.merge import (
@@ -34,11 +34,10 @@ class Config(PhotoConfig):
     """Settings of HyRF; the defaults are the paper's."""
 
     hybrid: HybridConfig = HybridConfig()
-    box: str = Field(
-        "sphere",
-        pattern="^(sphere|extremes)$",
+    box: Box = Field(
+        Box.SPHERE,
         title="Contraction box",
-        description="Contraction box: the code's or the paper's.",
+        description="What is not contracted: sphere as the code, extremes or points as the paper.",
     )
     colors_rate: float = live(
         2.5e-3, ge=0, le=0.5, title="Colour rate", description="Learning rate of explicit colours."
@@ -124,7 +123,7 @@ class Config(PhotoConfig):
         },
         "paper": {},
         "urban": {
-            "box": "extremes",
+            "box": "points",
             "hybrid": {"fields": {"log2_table": 21}},
         },
     }
@@ -261,7 +260,7 @@ class Hyrf(PhotoStudy):
         """Start every Gaussian as a ball as large as the gap to its neighbours."""
         config, device = self.config, self.device
         cameras = [photo.camera for photo in self.capture.train]
-        space: Space = space_of(cameras, config.box)
+        space: Space = space_of(cameras, config.box, points)
         generator = torch.Generator().manual_seed(self.setup.seed)
         fields = HybridFields(self.hybrid.fields, generator).to(device)
         count = len(points)
