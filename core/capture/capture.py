@@ -31,7 +31,7 @@ class Photo:
     is_test: bool = False
 
     def image(self) -> np.ndarray:
-        """Return the picture [H, W, 3] uint8 at the camera's size (area-averaged when smaller), over white if it has alpha."""
+        """Return the picture [H, W, 3] uint8 at the camera's size (area-averaged when smaller), alpha over white."""
         import cv2
 
         picture = over_white(self.read())

@@ -20,7 +20,7 @@ ROTATION_TOLERANCE = 1e-2  # how far a written rotation may be from orthogonal b
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One entry of a camera file. `path` is None while the picture is missing; `is_test` None leaves the split to the rule."""
+    """One entry of a camera file; `path` None: no picture; `is_test` None: the split is left to the rule."""
 
     name: str
     path: Path | None

@@ -47,7 +47,7 @@ class Lens:
         )
 
     def resized(self, width: int, height: int) -> Lens:
-        """Return the lens for the same picture with another number of pixels; distortion acts on normalised rays and stays."""
+        """Return the lens for another number of pixels; distortion acts on normalised rays and stays."""
         sx, sy = width / self.width, height / self.height
         return replace(
             self,
@@ -144,7 +144,7 @@ def _zoom(lens: Lens) -> float:
 
 @lru_cache(maxsize=2)
 def _maps(lens: Lens) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each pixel of the pinhole picture lies in the file: columns and rows [H, W] float32, centres at 0."""
+    """Return where each pinhole pixel lies in the file: columns and rows [H, W] float32, centres at 0."""
     pinhole = lens.camera(np.eye(4))
     x = (np.arange(lens.width) + 0.5 - pinhole.cx) / pinhole.fx
     y = (np.arange(lens.height) + 0.5 - pinhole.cy) / pinhole.fy

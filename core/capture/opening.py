@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -36,21 +36,11 @@ from core.capture.frames import (
 from core.capture.lens import Lens
 from core.capture.pictures import SUFFIXES, Picture, check, decode, pictures_in
 from core.capture.placement import UP, common_bounds, scene_to_original
-from core.capture.seeds import find_seeds
+from core.capture.seeds import Opening, find_seeds
 from core.capture.transforms import SPLIT_FILES, read_transforms
 
 TASK = "Opening the photographs"
 MOST_CHECKERS = 8
-
-
-@dataclass(frozen=True)
-class Opening:
-    """How to open: where events go, how to stop, which seed points to take, whether to accept losses."""
-
-    seeds: str = "auto"
-    report: Callable[[Event], None] = lambda _event: None
-    cancelled: Callable[[], bool] = lambda: False
-    is_strict: bool = False
 
 
 def open_capture(
@@ -152,9 +142,7 @@ def check_all(paths: Sequence[Path], how: Opening) -> dict[Path, Picture]:
     workers = max(1, min(MOST_CHECKERS, os.cpu_count() or 1))
     with ThreadPoolExecutor(workers, "check-picture") as pool:
         for index, (path, picture) in enumerate(zip(paths, pool.map(check, paths), strict=True)):
-            if how.cancelled():
-                pool.shutdown(cancel_futures=True)
-                raise CaptureError("Opening was cancelled.")
+            how.stop_if_cancelled()
             found[path] = picture
             how.report(Progress(TASK, index / len(paths), f"{index + 1} of {len(paths)} pictures"))
     how.report(Progress(TASK, 1.0))

@@ -125,7 +125,7 @@ class PictureFolder:
         self._listings: dict[Path, dict[str, Path]] = {}
 
     def find(self, name: str) -> Path | None:
-        """Return the picture called `name` under the first root that holds it, also without suffix or in another Unicode form."""
+        """Return the picture called `name` under the first root that holds it; suffix and Unicode form may differ."""
         relative = name.replace("\\", "/")
         for root in self.roots:
             path = root / relative

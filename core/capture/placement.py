@@ -54,7 +54,7 @@ def common_point(cameras: Sequence[Camera]) -> np.ndarray:
 
 
 def common_bounds(cameras: Sequence[Camera], points: np.ndarray) -> np.ndarray:
-    """Return the box [2, 3] of what several cameras see: the middle 96 % of such points, or a unit cube without points."""
+    """Return the box [2, 3] of what several cameras see: the middle 96 % of such points, else +-1."""
     if len(points):
         seen = views_of(points, cameras) >= min(3, len(cameras))
         if seen.sum() >= 32:

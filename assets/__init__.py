@@ -1,0 +1,5 @@
+"""Files that travel with the program."""
+
+from pathlib import Path
+
+DEMO = Path(__file__).parent / "demo"
