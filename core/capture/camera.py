@@ -122,7 +122,7 @@ class Camera:
 
 def from_opengl(camera_to_world: np.ndarray) -> np.ndarray:
     """Turn an OpenGL pose (x right, y up, looking along -z) into an OpenCV one; its own inverse."""
-    return np.asarray(camera_to_world, dtype=np.float64) @ OPENGL_TO_OPENCV
+    return np.asarray(camera_to_world, dtype=np.float64) * np.diagonal(OPENGL_TO_OPENCV)
 
 
 def look_at(center: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from typing import IO
 
 import numpy as np
 
+from core.base.cache import cache_folder
 from core.base.errors import CaptureError
 from core.base.events import Event, Notice, Progress
 from core.capture.camera import Camera
@@ -38,10 +39,9 @@ RANDOM_POINTS = 20_000
 VERSION = 1  # of the recipe: part of the cache key
 TASK = "Triangulating seed points"
 # share of the whole duration at which each phase starts, measured on 50 pictures
-PHASES = {"features": (0.0, 0.45), "matching": (0.45, 0.9), "points": (0.9, 1.0)}
+PHASES = {"features": (0.0, 0.6), "matching": (0.6, 0.95)}
 FEATURE_LINE = re.compile(r"Processed file \[(\d+)/(\d+)\]")
 MATCH_LINE = re.compile(r"Processing block \[(\d+)/(\d+)")
-POINT_LINE = re.compile(r"Triangulating image #(\d+)")
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,11 @@ class TriangulationError(Exception):
     """Triangulation gave no usable points; caught here, random points take over."""
 
 
-def cache_folder() -> Path:
-    """Return where computed things are kept between runs: $HYRF_CACHE or ~/.cache/hyrf-studio."""
-    named = os.environ.get("HYRF_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "hyrf-studio"
-
-
 def _triangulated(capture: Capture, key: str, how: Opening) -> Capture:
-    recipe = f"{VERSION} {MAX_SIZE} {FEATURES} {MAX_ERROR} {LEAST_TRACK}\n{key}"
+    placed = json.dumps(capture.to_original.to_json())
+    recipe = f"{VERSION} {MAX_SIZE} {FEATURES} {MAX_ERROR} {LEAST_TRACK} {placed}\n{key}"
     digest = hashlib.blake2b(recipe.encode(), digest_size=16).hexdigest()
-    stored = cache_folder() / "seeds" / f"{digest}.npz"
+    stored = cache_folder("seeds") / f"{digest}.npz"
     found = _stored(stored)
     if found is None:
         found = triangulate(capture.photos, how)
@@ -132,7 +127,7 @@ def triangulate(photos: tuple[Photo, ...], how: Opening) -> tuple[np.ndarray, np
     with tempfile.TemporaryDirectory(prefix="hyrf-seeds-") as folder:
         job = Path(folder)
         _write_job(job, photos, how)
-        _run_child(job, len(photos), how)
+        _run_child(job, how)
         with np.load(job / "points.npz") as values:
             found = {name: values[name] for name in ("points", "colors", "errors", "tracks")}
     how.report(Progress(TASK, 1.0))
@@ -169,7 +164,7 @@ def _threads() -> int:
     return max(1, int(os.environ.get("HYRF_THREADS", 0)) or os.cpu_count() or 1)
 
 
-def _run_child(job: Path, num_photos: int, how: Opening) -> None:
+def _run_child(job: Path, how: Opening) -> None:
     """Run the triangulation process, turning its log into progress; kill it when cancelled."""
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -186,7 +181,7 @@ def _run_child(job: Path, num_photos: int, how: Opening) -> None:
         with log.open(encoding="utf-8", errors="replace") as lines:
             while child.poll() is None:
                 how.stop_if_cancelled()
-                _report_progress(lines, num_photos, how)
+                _report_progress(lines, how)
                 time.sleep(0.1)
     finally:
         if child.poll() is None:
@@ -197,16 +192,13 @@ def _run_child(job: Path, num_photos: int, how: Opening) -> None:
         raise TriangulationError(f"the process ended with code {child.returncode}: {last[0]}")
 
 
-def _report_progress(lines: IO[str], num_photos: int, how: Opening) -> None:
+def _report_progress(lines: IO[str], how: Opening) -> None:
     latest = None
     for line in lines:
         if match := FEATURE_LINE.search(line):
             latest = ("features", int(match[1]), int(match[2]))
         elif match := MATCH_LINE.search(line):
             latest = ("matching", int(match[1]) - 1, int(match[2]))
-        elif POINT_LINE.search(line):
-            done = latest[1] + 1 if latest and latest[0] == "points" else 1
-            latest = ("points", done, num_photos)
     if latest:
         phase, done, total = latest
         start, end = PHASES[phase]

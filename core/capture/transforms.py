@@ -43,7 +43,7 @@ def _read_single(folder: Path, path: Path) -> Listing:
     values = _load(path)
     frames = _frames(folder, path.name, values, None)
     if isinstance(values.get("test_filenames"), list):
-        held_out = {str(name) for name in values["test_filenames"]}
+        held_out = {_clean(str(name)) for name in values["test_filenames"]}
         frames = [_with_split(frame, frame.name in held_out) for frame in frames]
     points, colors, notices = np.zeros((0, 3)), np.zeros((0, 3), np.uint8), ()
     cloud = values.get("ply_file_path")
@@ -52,6 +52,11 @@ def _read_single(folder: Path, path: Path) -> Listing:
     elif cloud:
         notices = (f"{path.name} names the points file {cloud}, which does not exist.",)
     return Listing(path.name, tuple(frames), (folder,), points, colors, notices)
+
+
+def _clean(name: str) -> str:
+    """Return a picture's name with forward slashes and without a leading './'."""
+    return name.replace("\\", "/").removeprefix("./")
 
 
 def _with_split(frame: Frame, is_test: bool) -> Frame:
@@ -77,7 +82,7 @@ def _frames(folder: Path, file: str, values: dict[str, Any], is_test: bool | Non
         where = f"{file}, frame {index}"
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             raise CaptureError(f"{where} has no file_path. Export the cameras again.")
-        name = entry["file_path"].replace("\\", "/").removeprefix("./")
+        name = _clean(entry["file_path"])
         path = pictures.find(name)
         if "transform_matrix" not in entry:
             pose = np.full((4, 4), np.nan)
@@ -112,7 +117,7 @@ def _focal(given: dict[str, float], width: int, height: int, where: str) -> tupl
             f"{where}: there is neither a focal length (fl_x) nor an angle of view "
             "(camera_angle_x). Add one of them, or estimate the cameras again."
         )
-    return fx or fy or 0.0, fy or fx or 0.0
+    return (fx if fx is not None else fy), (fy if fy is not None else fx)
 
 
 def _distortion(values: dict[str, Any], where: str) -> tuple[str, tuple[float, ...]]:
