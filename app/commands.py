@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.base import discover
@@ -41,17 +41,23 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
     quiet_libraries()
     if arguments.command == "open":
-        from app import main
+        from app.main import open_window
 
-        return main.open_window(arguments)
+        return open_window(arguments)
     if arguments.command == "doctor":
         from app import doctor
 
         return doctor.report(as_json=arguments.json)
     from app import headless
 
-    action = {"eval": headless.evaluate}.get(arguments.command)
-    return int((action or getattr(headless, arguments.command))(arguments))
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "train": headless.train,
+        "eval": headless.evaluate,
+        "render": headless.render,
+        "export": headless.export,
+        "info": headless.info,
+    }
+    return actions[arguments.command](arguments)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -178,14 +184,15 @@ def _export(command: argparse.ArgumentParser) -> None:
 
 
 def _positive(word: str) -> int:
-    value = int(word)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"'{word}' is not a whole number of 1 or more")
+    return int(word)
 
 
 def _size(word: str) -> tuple[int, int]:
     width, _, height = word.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{word}' is not a size such as 1280x800")
     return _positive(width), _positive(height)
 
 

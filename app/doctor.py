@@ -8,8 +8,10 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,30 @@ class Finding:
 
 def report(*, as_json: bool = False) -> int:
     """Print every finding; the exit code is 0 whatever was found."""
-    findings = [_machine(), _torch(), *_renderers(), _kernels(), _window(), _packages()]
+    checks: dict[str, Callable[[], Finding | list[Finding]]] = {
+        "this machine": _machine,
+        "training on the GPU": _torch,
+        "renderers": _renderers,
+        "compiled kernels": _kernels,
+        "desktop window": _window,
+        "packages": _packages,
+    }
+    findings = [found for name, check in checks.items() for found in _checked(name, check)]
     if as_json:
         print(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
         return 0
     for finding in findings:
         print(f"{'yes' if finding.is_usable else 'no ':3}  {finding.name:<22} {finding.detail}")
     return 0
+
+
+def _checked(name: str, check: Callable[[], Finding | list[Finding]]) -> list[Finding]:
+    """Carry out one check; where it fails that is the finding: a broken package is what was asked about."""
+    try:
+        found = check()
+    except Exception as error:
+        return [Finding(name, False, f"{type(error).__name__}: {error}")]
+    return found if isinstance(found, list) else [found]
 
 
 def _machine() -> Finding:
@@ -79,11 +98,9 @@ def _kernels() -> Finding:
 
     import core.nn.compiled  # noqa: F401 - chooses the threading layer
 
-    return Finding(
-        "compiled kernels",
-        True,
-        f"numba {numba.__version__}, {numba.config.THREADING_LAYER} threads",
-    )
+    options: Any = numba.config
+    detail = f"numba {numba.__version__}, {options.THREADING_LAYER} threads"
+    return Finding("compiled kernels", True, detail)
 
 
 def _window() -> Finding:

@@ -38,6 +38,7 @@ from core.engine.cores import use_cores
 from core.engine.journal import Journal
 from core.engine.runs import Run
 from core.radiance.field import Snapshot
+from core.render.evaluate import mean_of
 from core.study import Renderable, Study
 
 REPORT_EVERY_S = 0.2
@@ -304,10 +305,10 @@ class Trainer:
         return snapshot
 
     def _evaluate(self) -> None:
-        study = self._trained
-        metrics = dict(study.evaluate())
-        by_picture = getattr(study, "evaluate_pictures", None)
+        """Measure once: where every picture is measured, the means are those of its columns."""
+        by_picture = getattr(self._trained, "evaluate_pictures", None)
         pictures = by_picture() if by_picture is not None else {}
+        metrics = mean_of(pictures) if pictures else dict(self._trained.evaluate())
         self._journal.note_evaluation(self.step, metrics, pictures)
         self._events.post(Evaluated(self.step, metrics, pictures))
         self._stepped_s = None

@@ -322,6 +322,24 @@ def test_evaluations_come_at_their_steps_and_on_request():
     assert [event.step for event in of(Evaluated, events.drain())] == [15, 30, 40, 40]
 
 
+def test_held_out_pictures_are_measured_once_and_the_means_are_of_their_columns():
+    trainer, study, events, _ = trainer_of()
+    measured = []
+
+    def evaluate_pictures():
+        measured.append(study.done)
+        return {"a.png": {"psnr": 20.0, "ssim": 0.5}, "b.png": {"psnr": 24.0, "ssim": 0.7}}
+
+    def evaluate():
+        raise AssertionError("measured a second time")
+
+    study.evaluate_pictures, study.evaluate = evaluate_pictures, evaluate
+    finish(trainer)
+    assert measured == [40]
+    (evaluated,) = of(Evaluated, events.drain())
+    assert evaluated.metrics == pytest.approx({"psnr": 22.0, "ssim": 0.6})
+
+
 def test_the_run_folder_tells_the_story(tmp_path):
     run = run_of(tmp_path / "run")
     trainer, study, _, _ = trainer_of(run=run, evaluate_every=20)
