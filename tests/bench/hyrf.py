@@ -6,7 +6,8 @@
     python -m tests.bench.hyrf culling CAPTURE       field queries saved, largest change of a pixel
 
 Every case has the same photographs, seed points, steps and cap. PSNR and SSIM are means over the
-held-out photographs at the training resolution, printed; "packed" is measured on the re-opened file.
+held-out photographs at the training resolution, printed; "packed" is measured on the re-opened file,
+"object" only inside the outline of the seed points.
 With --json finished cases are kept and not run again.
 """
 
@@ -25,7 +26,8 @@ from core.engine.cores import cores_available, quiet_libraries, use_cores
 
 quiet_libraries()
 
-import numpy as np  # noqa: E402 - after the libraries were told to keep quiet
+import cv2  # noqa: E402 - after the libraries were told to keep quiet
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from assets import DEMO  # noqa: E402
@@ -87,6 +89,7 @@ def result_of(study: Any, capture: Capture) -> dict[str, Any]:
     scene = study.snapshot()
     row = {
         **mean_of(measure(scene, study.renderer, capture.test)),
+        "object_psnr": object_psnr(scene, study.renderer, capture),
         "train_psnr": mean_of(measure(scene, study.renderer, capture.train[::6]))["psnr"],
         "gaussians": scene.num_gaussians,
     }
@@ -138,7 +141,7 @@ def print_head(capture: Capture, options: argparse.Namespace) -> None:
         f"{torch.get_num_threads()} threads"
     )
     print(
-        f"{'case':<30} {'seed':>4} {'PSNR':>6} {'SSIM':>6} {'packed':>6} {'train':>6} "
+        f"{'case':<30} {'seed':>4} {'PSNR':>6} {'SSIM':>6} {'packed':>6} {'object':>6} {'train':>6} "
         f"{'Gaussians':>9} {'bytes':>9} {'PLY':>9} {'s':>5} {'cpu s':>6}"
     )
 
@@ -147,7 +150,7 @@ def print_row(row: dict[str, Any]) -> None:
     """Print one result."""
     print(
         f"{row['label']:<30} {row['seed']:>4} {row['psnr']:>6.2f} {row['ssim']:>6.4f} {row['packed_psnr']:>6.2f} "
-        f"{row['train_psnr']:>6.2f} {row['gaussians']:>9,} {row['bytes']:>9,} {row.get('ply_bytes', 0):>9,} "
+        f"{row.get('object_psnr', float('nan')):>6.2f} {row['train_psnr']:>6.2f} {row['gaussians']:>9,} {row['bytes']:>9,} {row.get('ply_bytes', 0):>9,} "
         f"{row['seconds']:>5.0f} {row['cpu_seconds']:>6.0f}",
         flush=True,
     )
