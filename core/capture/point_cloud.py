@@ -49,7 +49,7 @@ def read_points_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if {"red", "green", "blue"} <= set(names):
         values = np.column_stack([table[axis] for axis in ("red", "green", "blue")])
         scale = 255.0 if values.dtype.kind == "f" else 1.0
-        colors = np.clip(values * scale, 0, 255).astype(np.uint8)
+        colors = np.clip(np.nan_to_num(values * scale), 0, 255).astype(np.uint8)
     return points, colors
 
 

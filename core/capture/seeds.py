@@ -7,6 +7,7 @@ on disk under a key of pictures, poses and settings, so a capture waits for it o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -104,7 +106,7 @@ def _stored(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as values:
             points, colors = values["points"], values["colors"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     is_sound = points.ndim == 2 and points.shape == colors.shape and np.isfinite(points).all()
     return (points.astype(np.float32), colors.astype(np.uint8)) if is_sound else None
@@ -118,7 +120,8 @@ def _store(path: Path, points: np.ndarray, colors: np.ndarray) -> None:
         np.savez(temporary, points=points, colors=colors)
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def triangulate(photos: tuple[Photo, ...], how: Opening) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,15 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from assets import DEMO
 from core.base.events import Event
 from core.capture.capture import Capture
 from core.capture.opening import open_capture
+from core.capture.solids import Box, Solid, Sphere
+from core.capture.synthetic import SOLIDS
 
 
 def real(name: str) -> Path:
@@ -57,3 +60,22 @@ class Heard:
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
+
+
+def surface_distances(points: np.ndarray) -> np.ndarray:
+    """Return the distance of points [P, 3] in the demo's coordinates to the nearest surface."""
+    return np.min([_distance(solid, points) for solid in SOLIDS], axis=0)
+
+
+def _distance(solid: Solid, points: np.ndarray) -> np.ndarray:
+    """Return the distance of points [P, 3] to a solid's surface."""
+    if isinstance(solid, Sphere):
+        return np.abs(np.linalg.norm(points - solid.center, axis=1) - solid.radius)
+    if isinstance(solid, Box):
+        offset = np.abs(solid._local(points - solid.center)) - solid.half
+        outside = np.linalg.norm(np.maximum(offset, 0), axis=1)
+        return np.abs(outside + np.minimum(offset.max(1), 0))
+    across = np.hypot(points[:, 0], points[:, 1]) - solid.radius
+    along = np.maximum(points[:, 2], -solid.depth - points[:, 2])
+    offset = np.column_stack([across, along])
+    return np.abs(np.linalg.norm(np.maximum(offset, 0), axis=1) + np.minimum(offset.max(1), 0))

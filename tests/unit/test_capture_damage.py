@@ -64,7 +64,7 @@ def test_missing_pictures_are_counted_and_refused_when_none_is_left(small):
     capture = small.open()
     assert "1 of 10 frames have no picture: images/004.jpg." in capture.notices
     small.images.rename(small.folder / "elsewhere")
-    with pytest.raises(CaptureError, match="none of the 10 frames.*Searched .*capture"):
+    with pytest.raises(CaptureError, match=r"none of the 10 frames.*Searched .*capture"):
         small.open()
 
 
@@ -263,7 +263,7 @@ def test_no_focal_length_is_ever_assumed(small):
 @pytest.mark.parametrize("value", [0, -5, float("nan"), "wide", True])
 def test_an_impossible_focal_length_is_refused(small, value):
     small.values["fl_x"] = value
-    with pytest.raises(CaptureError, match="fl_x|focal length"):
+    with pytest.raises(CaptureError, match=r"fl_x|focal length"):
         small.open()
 
 
