@@ -108,6 +108,25 @@ def result_of(study: Any, capture: Capture) -> dict[str, Any]:
     return row
 
 
+def object_psnr(scene: Any, renderer: Any, capture: Capture) -> float:
+    """Return the mean PSNR inside the outline of the seed points.
+
+    Where an object was turned before a backdrop, only this part of the pictures belongs together.
+    """
+    values = []
+    for photo in capture.test:
+        pixels, _ = photo.camera.project(capture.points)
+        pixels = pixels[np.isfinite(pixels).all(axis=1)].astype(np.float32)
+        low, high = np.percentile(pixels, (1, 99), axis=0)
+        inner = pixels[((pixels >= low) & (pixels <= high)).all(axis=1)]
+        mask = np.zeros((photo.camera.height, photo.camera.width), np.uint8)
+        cv2.fillConvexPoly(mask, cv2.convexHull(inner).astype(np.int32), 1)
+        target = photo.image().astype(np.float32) / 255
+        error = (draw(scene, renderer, photo.camera).cpu().numpy() - target) ** 2
+        values.append(-10 * np.log10(error[mask > 0].mean()))
+    return float(np.mean(values))
+
+
 def run(
     cases: Iterable[Case], capture: Capture, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
@@ -148,9 +167,11 @@ def print_head(capture: Capture, options: argparse.Namespace) -> None:
 
 def print_row(row: dict[str, Any]) -> None:
     """Print one result."""
+    decibels = (row["packed_psnr"], row.get("object_psnr", float("nan")), row["train_psnr"])
     print(
-        f"{row['label']:<30} {row['seed']:>4} {row['psnr']:>6.2f} {row['ssim']:>6.4f} {row['packed_psnr']:>6.2f} "
-        f"{row.get('object_psnr', float('nan')):>6.2f} {row['train_psnr']:>6.2f} {row['gaussians']:>9,} {row['bytes']:>9,} {row.get('ply_bytes', 0):>9,} "
+        f"{row['label']:<30} {row['seed']:>4} {row['psnr']:>6.2f} {row['ssim']:>6.4f} "
+        + " ".join(f"{value:>6.2f}" for value in decibels)
+        + f" {row['gaussians']:>9,} {row['bytes']:>9,} {row.get('ply_bytes', 0):>9,} "
         f"{row['seconds']:>5.0f} {row['cpu_seconds']:>6.0f}",
         flush=True,
     )
