@@ -268,7 +268,8 @@ def _read(path: Path, lens: Lens, is_turned: bool) -> np.ndarray:
 
 def pictures_key(frames: Sequence[Frame], pictures: dict[Path, Picture]) -> str:
     """Describe pictures, poses and lenses for a cache key: equal text means equal seed points."""
-    return "\n".join(
-        f"{pictures[frame.path].digest} {frame.is_turned} {frame.lens} {frame.camera_to_world.tobytes().hex()}"
-        for frame in frames
-    )
+    lines = []
+    for frame in frames:
+        pose = (frame.camera_to_world + 0.0).tobytes().hex()  # -0.0 becomes 0.0
+        lines.append(f"{pictures[frame.path].digest} {frame.is_turned} {frame.lens} {pose}")
+    return "\n".join(lines)

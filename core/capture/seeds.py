@@ -104,7 +104,7 @@ def _stored(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as values:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as values:
             points, colors = values["points"], values["colors"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
