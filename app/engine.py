@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,10 +58,3 @@ def use_one_core() -> None:
         from core.engine.cores import use_cores
 
         use_cores(1)
-
-
-def cores() -> int:
-    """Count the cores this process may use, before the engine is there."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

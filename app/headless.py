@@ -160,7 +160,7 @@ def _drain(events: EventQueue, printer: ProgressPrinter, state: TrainerState) ->
 
 def _new_run(arguments: Namespace) -> Any:
     """Create the run folder from the command line."""
-    from app.demo import capture_path
+    from assets import DEMO
     from core.engine.assembly import default_preset, run_config, usable_device
     from core.engine.cores import cores_available
     from core.engine.runs import Run
@@ -177,7 +177,7 @@ def _new_run(arguments: Namespace) -> Any:
         seed=arguments.seed,
         threads=arguments.threads or cores_available(),
         device=device,
-        capture=capture_path(arguments.capture),
+        capture=arguments.capture or DEMO,
         max_size=arguments.max_size,
     )
     return Run.create(arguments.out, config)

@@ -17,6 +17,9 @@ from core.base.threads import Worker, failure
 
 T = TypeVar("T")
 
+ENGINE, OPENING, LEAVING = "Starting the engine", "Opening", "Saving the training"
+SAVING, SAVING_RUN, EXPORTING = "Saving the scene", "Saving the run", "Exporting"
+
 
 class Task:
     """What a job is given: where to report, and whether to give up."""
@@ -116,7 +119,10 @@ class Jobs:
                 deliver = self._results.get_nowait()
             except queue.Empty:
                 return
-            deliver()
+            try:
+                deliver()
+            except Exception as error:  # what follows a job must not end the app loop
+                self._post(failure("window", error))
 
     def _run(
         self,

@@ -35,6 +35,8 @@ def _plan(arguments: Namespace) -> TrainingPlan:
         study=arguments.study,
         preset=arguments.preset,
         settings=settings,
+        variant=arguments.variant,
+        seeds=arguments.seeds,
         seed=arguments.seed,
         max_size=arguments.max_size,
         starts=not arguments.no_train,

@@ -34,8 +34,12 @@ class Content:
     run: Run | None = None
 
 
-def open_path(text: str, device: str, task: Task) -> Content:
-    """Open whatever a path holds for a device (auto, cpu or cuda), or raise a HybridError with one sentence."""
+def open_path(text: str, device: str, seeds: str, task: Task) -> Content:
+    """Open whatever a path holds, or raise a HybridError with one sentence.
+
+    device  auto, cpu or cuda
+    seeds   where a capture's seed points come from: auto or random
+    """
     from core.engine.runs import Run
 
     if not text.strip():
@@ -54,18 +58,14 @@ def open_path(text: str, device: str, task: Task) -> Content:
             "for photographs choose their folder."
         )
     if Run.is_run(path):
-        return _run(path, device, task)
-    return Content(_name(path), path, capture=_capture(path, task))
+        return _run(path, device, seeds, task)
+    return Content(path.name or str(path), path, capture=_capture(path, seeds, task))
 
 
-def _name(path: Path) -> str:
-    return path.name or str(path)
-
-
-def _capture(path: Path, task: Task) -> Capture:
+def _capture(path: Path, seeds: str, task: Task) -> Capture:
     from core.capture.opening import open_capture
 
-    return open_capture(path, report=task.report, cancelled=task.cancelled)
+    return open_capture(path, seeds=seeds, report=task.report, cancelled=task.cancelled)
 
 
 def _scene(path: Path, device: str) -> Snapshot:
@@ -75,7 +75,7 @@ def _scene(path: Path, device: str) -> Snapshot:
     return open_scene(path, usable_device(device))
 
 
-def _run(path: Path, device: str, task: Task) -> Content:
+def _run(path: Path, device: str, seeds: str, task: Task) -> Content:
     """Open a run with its photographs; without them show its saved scene."""
     from core.engine.runs import Run
 
@@ -83,7 +83,7 @@ def _run(path: Path, device: str, task: Task) -> Content:
     scene = _scene(run.scene_path, device) if run.scene_path.exists() else None
     folder = Path(run.config.capture)
     try:
-        capture = _capture(folder, task)
+        capture = _capture(folder, seeds, task)
     except CaptureError as error:
         if scene is None:
             raise RunError(

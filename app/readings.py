@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.curves import Curve
-from app.panels.words import count, decibels, duration, metric_name, metrics_line, three_digits
+from app.jobs import ENGINE, EXPORTING, LEAVING, SAVING, SAVING_RUN
+from app.panels.words import count, decibels, duration, metrics_line, three_digits
 from app.store import Store
 from core.base.events import (
-    CheckpointSaved,
     Evaluated,
     Event,
     Failed,
@@ -23,10 +23,17 @@ from core.base.events import (
     StepDone,
     TrainerState,
 )
+from core.engine.kernels import TASK as COMPILING
 
 MOST_NOTICES = 40
-UNSTOPPABLE = ("Starting the engine", "Saving the training", "Saving the scene", "Exporting")
-FAILED_WHAT = {"training": "Training stopped", "drawing": "A picture could not be drawn"}
+AVERAGED = 20  # samples: one photograph is harder than the next, and that is not progress
+MOST_POINTS = 600  # of a curve: the longer the training, the more steps one point averages
+UNSTOPPABLE = (ENGINE, COMPILING, LEAVING, SAVING, SAVING_RUN, EXPORTING)
+FAILED_WHAT = {
+    "training": "Training stopped",
+    "drawing": "A picture could not be drawn",
+    "window": "Something went wrong in the window",
+}
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,19 @@ class Readings:
         self._notices: list[_Shown] = []
         self._ids = itertools.count(1)
         self._tasks: dict[str, tuple[float | None, str]] = {}
+        self._preparing: set[str] = set()  # tasks of a training that loads
         self._curves: dict[str, Curve] = {}
         self.clear_training()
         store.update(notices=(), task__name="", task__can_cancel=False)
 
     def clear_training(self) -> None:
         """Forget the curves and figures of the last training."""
-        self._curves = {name: Curve() for name in ("loss", "psnr", "train_psnr", "gaussians")}
+        self._curves = {
+            "loss": Curve(AVERAGED),
+            "psnr": Curve(),
+            "train_psnr": Curve(AVERAGED),
+            "gaussians": Curve(),
+        }
         self.store.update(
             curves__loss={},
             curves__psnr={},
@@ -65,11 +78,9 @@ class Readings:
             train__state="idle",
             train__reason="",
             train__step=0,
-            train__total=0,
             train__progress=(0.0, ""),
             train__speed="",
             train__eta="",
-            train__metrics=(),
         )
 
     def take(self, event: Event) -> None:
@@ -91,8 +102,6 @@ class Readings:
                 self._evaluated(event)
             case KnobChanged():
                 self.store.set(f"knob.{event.key}", event.value)
-            case CheckpointSaved():
-                self.store.set("train.checkpoint", f"step {event.step}")
             case FileWritten():
                 self._add("good", event.summary, str(event.path), f"file {event.path}")
 
@@ -126,6 +135,11 @@ class Readings:
         self._tasks.pop(event.task, None)  # the newest report is shown
         if event.fraction is None or event.fraction < 1.0:
             self._tasks[event.task] = (event.fraction, event.detail)
+            if self.store.get("train.state") == "loading":
+                self._preparing.add(event.task)
+        self._publish_task()
+
+    def _publish_task(self) -> None:
         name = next(reversed(self._tasks), "")
         self.store.update(
             task__name=name,
@@ -142,8 +156,11 @@ class Readings:
             self.store.update(train__speed="", train__eta="")
         if state is TrainerState.LOADING:
             self.store.set("train.progress", (None, "preparing"))
-        if state not in (TrainerState.LOADING, TrainerState.RUNNING):
-            self._tasks.pop("Building the model", None)
+        else:  # a preparation that failed or was given up does not say so itself
+            for task in self._preparing:
+                self._tasks.pop(task, None)
+            self._preparing.clear()
+            self._publish_task()
 
     def _step(self, event: StepDone) -> None:
         left = (
@@ -151,16 +168,12 @@ class Readings:
         )
         self.store.update(
             train__step=event.step,
-            train__total=event.total,
             train__progress=(
                 event.step / max(event.total, 1),
                 f"{event.step} of {event.total}",
             ),
             train__speed=_speed(event.steps_per_second),
-            train__eta=f"{duration(left)} left" if event.steps_per_second else "",
-            train__metrics=tuple(
-                (metric_name(name), three_digits(value)) for name, value in event.metrics.items()
-            ),
+            train__eta=duration(left) if event.steps_per_second else "",
             scene__steps=f"{event.step} steps",
         )
         if "gaussians" in event.metrics:
@@ -188,26 +201,77 @@ class Readings:
         self.store.update(
             evaluation__rows=rows,
             evaluation__summary=f"{metrics_line(event.metrics)} at step {event.step}",
-            evaluation__step=event.step,
         )
         if "psnr" in event.metrics:
             text = f"{decibels(event.metrics['psnr'])} at step {event.step}"
-            self.store.update(train__psnr=text, train__psnr_value=float(event.metrics["psnr"]))
+            self.store.set("train.psnr", text)
             self._curves["psnr"].add(event.step, float(event.metrics["psnr"]))
         self._publish_curves()
 
     def _publish_curves(self) -> None:
         curves = self._curves
         if len(curves["loss"]):
-            self.store.set("curves.loss", {"Loss": curves["loss"].points()})
+            self.store.set("curves.loss", {"Loss, averaged": curves["loss"].points()})
         quality = {
             name: curve.points()
-            for name, curve in (("Held out", curves["psnr"]), ("Training", curves["train_psnr"]))
+            for name, curve in (
+                ("Held out", curves["psnr"]),
+                ("Training, averaged", curves["train_psnr"]),
+            )
             if len(curve)
         }
         self.store.set("curves.psnr", quality)
         if len(curves["gaussians"]):
             self.store.set("curves.gaussians", {"Gaussians": curves["gaussians"].points()})
+
+
+class Curve:
+    """Points (step, value), at most `MOST_POINTS`; each is the mean of as many samples as the next."""
+
+    def __init__(self, memory: int = 1) -> None:
+        """Show the moving average over about `memory` samples; 1 shows the samples themselves."""
+        self._kept = 1 - 1 / memory
+        self._sum = self._weight = 0.0  # of past samples, each counting less than the next
+        self._steps: list[float] = []
+        self._values: list[float] = []
+        self._per_point = 1
+        self._open: list[tuple[float, float]] = []
+
+    def add(self, step: int, value: float) -> None:
+        """Take in a sample; one that is not finite is left out."""
+        if not math.isfinite(value):
+            return
+        self._sum = self._kept * self._sum + value
+        self._weight = self._kept * self._weight + 1
+        self._open.append((step, self._sum / self._weight))
+        if len(self._open) < self._per_point:
+            return
+        steps, values = zip(*self._open, strict=True)
+        self._steps.append(steps[-1])
+        self._values.append(sum(values) / len(values))
+        self._open.clear()
+        if len(self._steps) > MOST_POINTS:
+            self._thin()
+
+    def points(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return (steps, values)."""
+        return tuple(self._steps), tuple(self._values)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def _thin(self) -> None:
+        """Join neighbours; an odd last point stays open for the next sample."""
+        pairs = len(self._steps) // 2
+        rest = (
+            list(zip(self._steps[2 * pairs :], self._values[2 * pairs :], strict=True))
+            * self._per_point
+        )
+        values = self._values
+        self._values = [(values[2 * i] + values[2 * i + 1]) / 2 for i in range(pairs)]
+        self._steps = [self._steps[2 * i + 1] for i in range(pairs)]
+        self._per_point *= 2
+        self._open = rest
 
 
 def _speed(steps_per_second: float) -> str:

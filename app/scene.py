@@ -12,7 +12,7 @@ import numpy as np
 
 from app import machine
 from app.engine import use_one_core
-from app.jobs import Jobs, Task
+from app.jobs import EXPORTING, SAVING, SAVING_RUN, Jobs, Task
 from app.opening import MOST_THUMBNAILS, Content, thumbnail
 from app.panels.words import count, data_size, study_name, three_digits
 from app.recent import Recent
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 WEIGH_EVERY_S = 4.0
 BATCH = 12  # thumbnails shown at once
-SAVING, EXPORTING = "Saving the scene", "Exporting"
 
 
 class Scene:
@@ -247,20 +246,16 @@ class Scene:
         from core.formats import export_scene
 
         renderer = self.engine.renderer if self.engine is not None else None
-
-        def write(snapshot: Snapshot, path: Path) -> str:
-            use_one_core()
-            return export_scene(snapshot, path, renderer=renderer)
-
         path = _target(text or str(self._store.get("export.ply_path", "")), ".ply")
-        self._write(EXPORTING, path, write)
+        self._write(EXPORTING, path, partial(export_scene, renderer=renderer))
 
     def _write(self, name: str, path: Path, write: Callable[[Snapshot, Path], str]) -> None:
-        take = self._snapshot_soon()
         if self._jobs.is_running(name):
             raise FormatError(f"{name} is under way already. Wait for it to end.")
+        take = self._snapshot_soon()
 
         def work(task: Task) -> tuple[Path, Shares]:
+            use_one_core()
             task.progress(None, path.name)
             snapshot = take()
             if snapshot is None:
@@ -303,6 +298,7 @@ class Scene:
         snapshots, path = self._snapshots, run.scene_path
 
         def work(task: Task) -> tuple[Path, Shares]:
+            use_one_core()
             snapshot = snapshots.peek()
             if snapshot is None:
                 raise FormatError("There is no scene to write yet.")
@@ -310,7 +306,7 @@ class Scene:
             save_scene(snapshot, path)
             return path, shares_of_file(path)
 
-        self._jobs.start("Saving the run", work, self._written)
+        self._jobs.start(SAVING_RUN, work, self._written)
 
     def _thumbnails(self, capture: Capture, task: Task) -> None:
         """Make small pictures in batches, so that the first ones show early."""

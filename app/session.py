@@ -31,8 +31,8 @@ from pathlib import Path
 
 from app import actions, machine
 from app.actions import Action
-from app.engine import Engine, cores, load_engine
-from app.jobs import Jobs
+from app.engine import Engine, load_engine
+from app.jobs import ENGINE, LEAVING, OPENING, Jobs
 from app.opening import Content, open_path
 from app.panels.help import SHORTCUTS
 from app.panels.words import named
@@ -41,15 +41,14 @@ from app.scene import Scene
 from app.store import Store
 from app.training import Training, TrainingPlan, seen_as_preview
 from app.views import Views
+from assets import DEMO
 from core.base.errors import HybridError
 from core.base.events import EventQueue, Notice, StateChanged
 from core.base.threads import failure
+from core.engine.cores import cores_available
 from core.render.view import Frame, View
 
 HOME = "~/hyrf-studio"  # runs, saved scenes and the list of recent ones
-OPENING = "Opening"
-ENGINE = "Starting the engine"
-LEAVING = "Saving the training"
 
 
 class Session:
@@ -76,13 +75,15 @@ class Session:
         self._training = Training(self.store, self._events, self._plan, self.home)
         self._engine: Engine | None = None
         self._waiting: deque[Callable[[], None]] = deque()  # for the engine
+        self._after_leaving: Callable[[], None] | None = None
+        self._told = ""  # the last mistake of ours that a tick ran into
         self._scene = Scene(
             self.store, self._events, self._jobs, self._training, self._views, self.home
         )
         self._is_closed = False
         self.store.update(page="start", title="HyRF Studio", help__shortcuts=SHORTCUTS, status=())
         self.store.update(engine__state="starting", engine__text="starting")
-        machine.describe(self.store, self.home, cores())
+        machine.describe(self.store, self.home, cores_available())
         self.store.set("recent", self._scene.recent.rows())
         self._jobs.start(
             ENGINE, lambda task: load_engine(device, task), self._engine_ready, self._engine_failed
@@ -94,12 +95,25 @@ class Session:
 
     def tick(self) -> None:
         """Carry out what was asked and take in what the engine reports."""
-        self._jobs.tick()
-        self._carry_out()
-        self._views.tick()
-        self._scene.tick(is_inline=self.is_inline)
-        self._take_events()
-        self._scene.show_status(self.frame(self._views.last))
+        for part in (
+            self._jobs.tick,
+            self._carry_out,
+            self._views.tick,
+            lambda: self._scene.tick(is_inline=self.is_inline),
+            self._take_events,
+            lambda: self._scene.show_status(self.frame(self._views.last)),
+        ):
+            try:
+                part()
+            except Exception as error:
+                self.report(error)
+
+    def report(self, error: Exception) -> None:
+        """Tell of a mistake of ours, once while it repeats: the window must outlive it, training goes on."""
+        failed = failure("window", error)
+        if failed.message != self._told:
+            self._told = failed.message
+            self._events.post(failed)
 
     def frame(self, view: str) -> Frame | None:
         """Return the newest finished picture of a view."""
@@ -172,9 +186,7 @@ class Session:
             case actions.OpenPath(value):
                 self._open(value)
             case actions.OpenDemo():
-                from app.demo import capture_path
-
-                self._open(str(capture_path(None)))
+                self._open(str(DEMO))
             case actions.CloseScene():
                 self._leave(self._show_start)
             case actions.SaveScene(value):
@@ -255,7 +267,8 @@ class Session:
                 Notice("Something is being opened already. Cancel it first.", "warning", "opening")
             )
             return
-        self._jobs.start(OPENING, lambda task: open_path(path, self._device, task), self._opened)
+        device, seeds = self._device, self._plan.seeds
+        self._jobs.start(OPENING, lambda task: open_path(path, device, seeds, task), self._opened)
 
     def _opened(self, content: Content) -> None:
         self._with_engine(lambda: self._leave(lambda: self._enter(content)))
@@ -267,8 +280,22 @@ class Session:
 
     def _leave(self, then: Callable[[], None]) -> None:
         """Close the open scene; its training is saved beside the app loop."""
-        wait = self._scene.leave()
-        self._jobs.start(LEAVING, lambda _task: wait(), lambda _: then())
+        self._wait_for(self._scene.leave(), then)
+
+    def _wait_for(self, wait: Callable[[], None], then: Callable[[], None]) -> None:
+        """Wait beside the app loop; what was asked last follows, once nothing is waited for any more."""
+        self._after_leaving = then
+        self._jobs.start(LEAVING, lambda _task: wait(), lambda _: self._left(), self._left)
+
+    def _left(self) -> None:
+        if self._jobs.is_running(LEAVING):
+            return
+        then, self._after_leaving = self._after_leaving, None
+        try:
+            if then is not None:
+                then()
+        except Exception as error:  # told as what it was about, not as what was waited for
+            self._events.post(failure(OPENING, error))
 
     def _forget_training(self) -> None:
         """Clear the figures of the last training, after its last words."""
@@ -281,18 +308,16 @@ class Session:
         self.store.set("recent", self._scene.recent.rows())
 
     def _start_training(self) -> None:
+        if self._jobs.is_running(LEAVING):
+            return  # asked twice, or while another scene is on its way
         if self._scene.capture is None:
             raise HybridError("There are no photographs to train on. Open a capture folder.")
-        if self._jobs.is_running(LEAVING):
-            return  # asked twice
-        wait, capture = self._training.detach(), self._scene.capture
 
-        def begin(_result: None) -> None:
-            if self._scene.capture is capture:  # nothing else was opened meanwhile
-                self._forget_training()
-                self._scene.train(is_preview=False)
+        def begin() -> None:
+            self._forget_training()
+            self._scene.train(is_preview=False)
 
-        self._jobs.start(LEAVING, lambda _task: wait(), begin)
+        self._wait_for(self._training.detach(), begin)
 
     def _cancel(self) -> None:
         self._jobs.cancel(OPENING)

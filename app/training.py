@@ -37,6 +37,8 @@ class TrainingPlan:
     """What the user asked for at the start; None leaves the choice to the machine."""
 
     study: str = "hyrf"
+    variant: str = ""  # an ablation of that study
+    seeds: str = "auto"
     preset: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -151,6 +153,7 @@ class Training:
             self._study,
             self._preset or "full",
             self._settings,
+            variant=self._plan.variant if self._study == self._plan.study else "",
             seed=self._plan.seed,
             threads=self._cores,
             device=self._device,
@@ -231,7 +234,13 @@ class Training:
         trainer, self.trainer, self.run = self.trainer, None, None
         self.is_preview, self.running_study, self._used = False, "", None
         self._store.set("train.needs_restart", False)
-        return (lambda: None) if trainer is None else (lambda: _close(trainer))
+
+        def close() -> None:
+            if trainer is not None and not trainer.close():
+                text = "The last training did not end in time; it resumes from its last checkpoint."
+                self._events.post(Notice(text, "warning", key="training"))
+
+        return close
 
     def _install(
         self, config: RunConfig, run: Run | None, capture: Capture, snapshots: Latest[Snapshot]
@@ -239,7 +248,8 @@ class Training:
         from core.engine.assembly import study_builder
         from core.engine.trainer import Trainer, TrainerOptions
 
-        size = config.max_size or self.max_size
+        # A run goes on with the pictures it began with, at their full size if it had them so.
+        pictures = capture.limited(config.max_size) if config.max_size else capture
         total = config.steps or int(config.settings.get("steps", 0))
         options = TrainerOptions(
             cores=self._cores,
@@ -247,7 +257,7 @@ class Training:
             evaluate_every=max(50, total // EVALUATIONS),
         )
         cancelled = _Later()
-        build = study_builder(config, capture.limited(size), self._events.post, cancelled)
+        build = study_builder(config, pictures, self._events.post, cancelled)
         self.running_study = config.study
         self.trainer = Trainer(build, self._events, snapshots, run, options)
         cancelled.ask = self.trainer.is_cancelled
@@ -307,10 +317,6 @@ class _Later:
 
     def __call__(self) -> bool:
         return self.ask()
-
-
-def _close(trainer: Trainer) -> None:
-    trainer.close()
 
 
 def _plain(knob: Knob) -> Knob:

@@ -6,6 +6,11 @@ from app.actions import StartTraining
 from app.panels.widgets import Button, Group, Plot, Text
 from app.store import Store
 
+AVERAGED = (
+    "Training values differ from photograph to photograph, so a moving average is drawn; "
+    "metrics.jsonl in the run folder keeps every value."
+)
+
 
 def panel(store: Store) -> Group:
     """Describe the curves, or how to get some."""
@@ -14,12 +19,18 @@ def panel(store: Store) -> Group:
     return Group(
         "Curves",
         (
-            Plot(label="Loss", key="curves.loss", tints=(("Loss", "action"),)),
+            Plot(
+                label="Loss",
+                key="curves.loss",
+                tooltip=AVERAGED,
+                tints=(("Loss, averaged", "action"),),
+            ),
             Plot(
                 label="PSNR",
                 key="curves.psnr",
+                tooltip=AVERAGED,
                 unit="dB",
-                tints=(("Held out", "good"), ("Training", "secondary")),
+                tints=(("Held out", "good"), ("Training, averaged", "secondary")),
             ),
             Plot(label="Gaussians", key="curves.gaussians", tints=(("Gaussians", "gaussians"),)),
         ),

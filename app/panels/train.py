@@ -82,7 +82,7 @@ def _progress(store: Store) -> tuple[Widget, ...]:
     if state == "running":
         widgets += (
             Readout(label="Speed", key="train.speed"),
-            Readout(key="train.eta", label="Left"),
+            Readout(label="Time left", key="train.eta"),
         )
     if state == "failed":
         widgets += (Text(tint="error", text="Training failed. The notices say why."),)

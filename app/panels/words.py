@@ -12,13 +12,6 @@ PRESET_NAMES = {
     "paper": "Paper (the published sizes)",
     "urban": "Urban (large outdoor scenes)",
 }
-METRIC_NAMES = {
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "lpips": "LPIPS",
-    "loss": "Loss",
-    "num_gaussians": "Gaussians",
-}
 
 
 def study_name(name: str, title: str = "") -> str:
@@ -35,11 +28,6 @@ def named(identifier: str) -> str:
     """Turn an identifier into words in sentence case."""
     words = identifier.replace("_", " ").replace("-", " ").strip()
     return words[:1].upper() + words[1:]
-
-
-def metric_name(name: str) -> str:
-    """Return what a metric is called."""
-    return METRIC_NAMES.get(name, named(name))
 
 
 def three_digits(value: float) -> str:

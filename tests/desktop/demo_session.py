@@ -209,8 +209,11 @@ def scene_values() -> dict[str, object]:
         "scene.radius": 3.0,
         "export.scene_path": "/data/runs/fox/scene.hyrf",
         "export.ply_path": "/data/runs/fox/scene.ply",
-        "curves.loss": {"Loss": (steps, loss)},
-        "curves.psnr": {"Held out": (steps[::10], psnr[::10]), "Training": (steps, psnr + 0.8)},
+        "curves.loss": {"Loss, averaged": (steps, loss)},
+        "curves.psnr": {
+            "Held out": (steps[::10], psnr[::10]),
+            "Training, averaged": (steps, psnr + 0.8),
+        },
         "curves.gaussians": {"Gaussians": (steps, 8000 + 40 * steps)},
         "evaluation.rows": rows,
         "evaluation.summary": "27.41 dB, SSIM 0.862",

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from app.curves import MOST_POINTS, Curve
-from app.readings import MOST_NOTICES, Readings
+from app.readings import AVERAGED, MOST_NOTICES, MOST_POINTS, Curve, Readings
 from app.recent import Recent
 from app.store import Store
 from core.base.events import (
@@ -61,8 +60,8 @@ def test_progress_speed_and_time_left_are_written_in_words():
     store = readings.store
     assert store.get("train.progress") == (0.4, "400 of 1000")
     assert store.get("train.speed") == "4.00 steps/s"
-    assert store.get("train.eta") == "2 min left"
-    assert store.get("curves.loss") == {"Loss": ((400,), (0.5,))}
+    assert store.get("train.eta") == "2 min"
+    assert store.get("curves.loss") == {"Loss, averaged": ((400,), (0.5,))}
 
 
 def test_slow_steps_are_given_in_seconds_a_step():
@@ -134,8 +133,29 @@ def test_curves_of_a_resumed_run_continue():
         ]
     )
     readings.take(step(40))
-    assert readings.store.get("curves.loss") == {"Loss": ((10, 40), (0.4, 0.5))}
+    steps, values = readings.store.get("curves.loss")["Loss, averaged"]
+    assert steps == (10, 40)
+    # the mean of 0.4 and 0.5, the later one counting 1 / 0.95 times as much
+    assert values == pytest.approx((0.4, (0.95 * 0.4 + 0.5) / 1.95))
     assert readings.store.get("curves.psnr")["Held out"] == ((20,), (19.0,))
+
+
+def test_a_noisy_curve_is_averaged_and_keeps_its_level():
+    curve = Curve(AVERAGED)
+    for number in range(400):
+        curve.add(number, 5.0 + (-1) ** number)
+    _, values = curve.points()
+    assert max(values[100:]) - min(values[100:]) < 0.1  # the samples are 2 apart
+    assert values[-1] == pytest.approx(5.0, abs=0.05)
+
+
+def test_a_preparation_that_fails_leaves_no_bar_behind():
+    readings = make_readings()
+    readings.take(StateChanged(TrainerState.LOADING))
+    readings.take(Progress("Building the model"))
+    assert readings.store.get("task.name") == "Building the model"
+    readings.take(StateChanged(TrainerState.FAILED))
+    assert readings.store.get("task.name") == ""
 
 
 def test_recent_entries_survive_and_show_their_figures(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from app import actions
 from app.camera import OrbitControl
+from app.jobs import LEAVING, OPENING
 from app.session import Session
 from app.training import TrainingPlan
 from core.base.discover import studies
@@ -19,9 +20,13 @@ SETTINGS = {"steps": 400, "seed_gaussians": 1200, "density.cap": 2000}
 SIZE = (160, 120)
 
 
-def make_session(home, *, starts=True, inline=True, **settings):
+def make_session(home, *, starts=True, inline=True, variant="", **settings):
     plan = TrainingPlan(
-        preset="quick", settings={**SETTINGS, **settings}, max_size=96, starts=starts
+        preset="quick",
+        variant=variant,
+        settings={**SETTINGS, **settings},
+        max_size=96,
+        starts=starts,
     )
     session = Session(inline=inline, device="cpu", home=home, plan=plan)
     session.post(actions.ResizeView("a", *SIZE))
@@ -84,7 +89,7 @@ def test_the_demo_opens_trains_and_shows_itself(session):
     assert session.frame("a").image.shape == (SIZE[1], SIZE[0], 3) or not session.frame("a").is_full
     assert session.frame("a").image.std() > 5  # a picture, not one colour
     assert store.get("cameras.count") == len(store.get("cameras.gallery")) > 20
-    assert store.get("curves.loss")["Loss"][0][-1] == store.get("train.step")
+    assert store.get("curves.loss")["Loss, averaged"][0][-1] == store.get("train.step")
     assert store.get("train.progress")[1].endswith("of 400")
     assert any("frame" in text or text.endswith("120") for text in store.get("status"))
     ticks(session, lambda s: s.store.get("scene.shares"))
@@ -171,7 +176,7 @@ def test_a_setting_of_the_next_training_waits_for_the_restart(session):
     assert session.store.get("train.needs_restart")
     assert session.store.get("train.progress")[1].endswith("of 400")
     session.post(actions.StartTraining())
-    ticks(session, lambda s: s.store.get("train.total") == 90)
+    ticks(session, lambda s: s.store.get("train.progress")[1].endswith("of 90"))
     assert session.store.get("train.step") <= step
     assert not session.store.get("train.needs_restart")
 
@@ -181,7 +186,7 @@ def test_another_model_trains_after_a_restart(session):
     session.post(actions.ChoosePreset("quick"))
     session.post(actions.SetKnob("steps", 60))
     session.post(actions.StartTraining())
-    ticks(session, lambda s: s.store.get("train.total") == 60)
+    ticks(session, lambda s: s.store.get("train.progress")[1].endswith("of 60"))
     ticks(session, has_frame)
     ticks(session, lambda s: not s.store.get("scene.has_background"))
     roles = {role for _, _, role in session.store.get("scene.shares")}
@@ -321,6 +326,82 @@ def test_closing_the_scene_returns_to_the_start_page(session):
     assert session.frame("a") is None
     assert session.store.get("recent")[0][0] == DEMO.name
     assert session.store.get("curves.loss") == {}
+
+
+def test_two_scenes_opened_while_a_training_ends_leave_one_open(tmp_path):
+    session = make_session(tmp_path, inline=False)
+    try:
+        session.post(actions.OpenDemo())
+        _turns(session, at_step(3))
+        for _ in range(2):
+            session.post(actions.OpenDemo())
+            _turns(session, lambda s: not s._jobs.is_running(OPENING))
+        _turns(session, lambda s: not s._jobs.is_running(LEAVING) and at_step(3)(s))
+        names = [thread.name for thread in threading.enumerate()]
+        assert names.count("training") == names.count("drawing") == 1
+    finally:
+        session.close()
+
+
+def _turns(session, is_done, most_s=60.0):
+    """Tick a session that has threads of its own."""
+    ends_s = time.monotonic() + most_s
+    session.tick()
+    while not is_done(session):
+        assert time.monotonic() < ends_s, session.store.get("notices")
+        time.sleep(0.005)
+        session.tick()
+
+
+def test_the_last_of_two_scenes_asked_for_while_another_closes_is_entered(session):
+    entered = []
+    session._wait_for(lambda: None, lambda: entered.append("first"))
+    session._wait_for(lambda: None, lambda: entered.append("second"))
+    session.tick()
+    assert entered == ["second"]
+
+
+def test_a_mistake_in_a_tick_is_told_once_and_training_goes_on(session, monkeypatch):
+    def break_down(frame):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(session._scene, "show_status", break_down)
+    step = session.store.get("train.step")
+    ticks(session, at_step(step + 5))
+    assert [row[2] for row in errors(session)] == [
+        "Something went wrong in the window: ZeroDivisionError: planted"
+    ]
+
+
+def test_the_variant_asked_for_is_what_trains(tmp_path):
+    session = make_session(tmp_path, variant="no_fields")
+    session.post(actions.OpenDemo())
+    ticks(session, at_step(1))
+    assert session._training.run.config.variant == "no_fields"
+    session.close()
+
+
+def test_a_run_goes_on_with_pictures_of_the_size_it_began_with(tmp_path):
+    session = make_session(tmp_path)
+    session.post(actions.OpenDemo())
+    ticks(session, at_step(1))
+    capture, training = session._scene.capture, session._training
+    config = training.run.config.model_copy(update={"max_size": None})
+    given = []
+    training._install(config, None, _Recording(capture, given), session._scene._snapshots)
+    assert given == []
+    session.close()
+
+
+class _Recording:
+    """A capture that notes which picture sizes are asked of it."""
+
+    def __init__(self, capture, given):
+        self.capture, self.given = capture, given
+
+    def limited(self, size):
+        self.given.append(size)
+        return self.capture
 
 
 def test_an_action_nobody_knows_is_a_notice_and_nothing_else(session):

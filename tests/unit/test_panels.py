@@ -55,7 +55,7 @@ def scene_store(state="running"):
         scene__gaussians="30.0 k",
         scene__shares=(("Gaussians", 100.0, "gaussians"),),
         cameras__count=12,
-        curves__loss={"Loss": ((1, 2), (0.3, 0.2))},
+        curves__loss={"Loss, averaged": ((1, 2), (0.3, 0.2))},
         evaluation__rows=(("a", "24.10", "0.801"),),
         notices=((1, "error", "Something failed.", "Traceback"),),
     )
@@ -107,7 +107,7 @@ def test_the_description_is_the_same_when_only_numbers_change(panel):
         knob__dssim=0.3,
     )
     store.set("scene.gaussians", "31.0 k")
-    store.set("curves.loss", {"Loss": ((1, 2, 3), (0.3, 0.2, 0.1))})
+    store.set("curves.loss", {"Loss, averaged": ((1, 2, 3), (0.3, 0.2, 0.1))})
     assert panel(store) == before
 
 
