@@ -148,7 +148,7 @@ def tiles(points: np.ndarray) -> np.ndarray:
 def backdrop(directions: np.ndarray) -> np.ndarray:
     """Return what lies at infinity in unit directions [P, 3]."""
     up = directions[:, 2]
-    colors = np.empty_like(directions)
+    colors = np.zeros_like(directions)
     is_lake, is_hill, is_sky = up < -0.04, (up >= -0.06) & (up < 0.26), up >= -0.03
     colors[is_sky] = _clouds(_sky(directions[is_sky]), directions[is_sky])
     colors[is_hill] = _hills(colors[is_hill], directions[is_hill])

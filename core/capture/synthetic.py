@@ -106,7 +106,7 @@ def write_demo(folder: Path) -> None:
     for index, camera in enumerate(cameras()):
         name = f"images/{index:03}.jpg"
         Image.fromarray(render(camera)).save(folder / name, quality=JPEG_QUALITY, optimize=True)
-        pose = from_opengl(camera.camera_to_world).round(9)
+        pose = from_opengl(camera.camera_to_world).round(9) + 0.0  # no -0.0 in the file
         frames.append({"file_path": name, "transform_matrix": pose.tolist()})
     write_points_ply(folder / "points.ply", *surface_points())
     values = {
