@@ -1,12 +1,12 @@
 """Everything a user can ask for. A widget posts one of these; the session carries it out.
 
-An action with a `value` field is completed by the widget: `dataclasses.replace(action, value=...)`.
-One with an empty `view` is completed by the front end with the view it is posted from.
+An action with a `value` field is completed by the widget with its value, one with an empty `view`
+by the front end with the view it is posted from (`completed`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from core.capture.camera import Camera
@@ -15,6 +15,14 @@ from core.capture.camera import Camera
 @dataclass(frozen=True)
 class Action:
     """Base of every request."""
+
+
+def completed(action: Action, **values: Any) -> Action:
+    """Return the action with those values that it has fields for; a view it names already stays."""
+    names = {field.name for field in fields(action)}
+    if getattr(action, "view", ""):
+        values.pop("view", None)
+    return replace(action, **{name: value for name, value in values.items() if name in names})
 
 
 @dataclass(frozen=True)

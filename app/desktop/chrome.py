@@ -23,7 +23,7 @@ class TopBar:
         self.kit, self.store = kit, store
         px = kit.theme.px
         self._title_shown = ("", 0)
-        self._menus: list[tuple[Item, Item, tuple[Command | None, ...]]] = []
+        self._menus: list[tuple[Item, str, tuple[Command | None, ...]]] = []
         with dpg.child_window(
             border=False,
             always_use_window_padding=True,
@@ -38,7 +38,7 @@ class TopBar:
             for label in commands.menus:
                 button = dpg.add_button(label=label, callback=self._open, user_data=label)
                 dpg.bind_item_theme(button, kit.theme.button("menu"))
-                self._menus.append((button, 0, commands.menus[label]))
+                self._menus.append((button, label, commands.menus[label]))
             self.buttons = dpg.add_group()
         dpg.bind_item_theme(bar, kit.theme.ground("panel", (16, 9)))
         self.drawer = PanelDrawer(self.buttons, (toolbar,), store, kit, px(BUTTONS_WIDTH), Bar)
@@ -70,9 +70,7 @@ class TopBar:
 
     def _write_title(self, title: str) -> None:
         theme, px = self.kit.theme, self.kit.theme.px
-        words = [
-            theme.text_width(command) + px(20) for command in ("File", "View", "Train", "Help")
-        ]
+        words = [theme.text_width(label) + px(20) for _, label, _ in self._menus]
         room = self._width - px(BUTTONS_WIDTH + 80) - sum(words)
         shown = theme.shortened(title, max(room, px(60)), "title")
         dpg.set_value(self.name, shown)
@@ -84,7 +82,7 @@ class TopBar:
 
     def _open(self, button: Item, _: object, label: str) -> None:
         """Open a menu below its button."""
-        entries = next(entries for item, _, entries in self._menus if item == button)
+        entries = next(entries for _, name, entries in self._menus if name == label)
         if self._popup and dpg.does_item_exist(self._popup):
             dpg.delete_item(self._popup)
         left, bottom = dpg.get_item_rect_min(button)[0], dpg.get_item_rect_max(button)[1]

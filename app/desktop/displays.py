@@ -14,6 +14,7 @@ import dearpygui.dearpygui as dpg
 from app.desktop.kit import Drawn, Kit, inside
 from app.palette import mixed
 from app.panels.widgets import Progress, Readout, Shares, Text
+from app.panels.words import data_size
 
 
 def draw_readout(widget: Readout, kit: Kit, width: int) -> Drawn:
@@ -126,7 +127,7 @@ def draw_shares(widget: Shares, kit: Kit, width: int) -> Drawn:
                     )
                     left = right
             for name, amount, role in parts:
-                words = _amount(amount, widget.unit)
+                words = data_size(amount)
                 name = theme.shortened(name, width - theme.px(90), "caption")
                 used = theme.text_width(name, "caption") + theme.text_width(words, "caption")
                 with dpg.group(horizontal=True, horizontal_spacing=0):
@@ -136,12 +137,3 @@ def draw_shares(widget: Shares, kit: Kit, width: int) -> Drawn:
 
     kit.tooltip(widget, box)
     return Drawn(show)
-
-
-def _amount(amount: float, unit: str) -> str:
-    if unit != "bytes":
-        return f"{amount:,.0f} {unit}".replace(",", " ")
-    for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if amount >= size:
-            return f"{amount / size:.3g} {name}"
-    return f"{amount:.0f} B"

@@ -28,7 +28,7 @@ from app.desktop.displays import draw_progress, draw_readout, draw_shares, draw_
 from app.desktop.gallery import draw_gallery
 from app.desktop.kit import Drawn, Item, Kit, inside
 from app.desktop.lists import draw_notices, draw_table
-from app.panels.layout import Panel
+from app.panels.layout import Panel, not_shown
 from app.panels.widgets import (
     Button,
     Choice,
@@ -273,8 +273,7 @@ class PanelDrawer:
             except Exception as error:
                 # One broken panel must not close the window over a running training.
                 LOG.exception("panel %s", getattr(panel, "__module__", at))
-                sentence = f"This panel could not be drawn: {error}"
-                self._replace(at, Group("Not shown", (Text(tint="error", text=sentence),)))
+                self._replace(at, not_shown(error))
         return True
 
     def _return_refused(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import dearpygui.dearpygui as dpg
 
-from app.actions import Action, SetKnob
+from app.actions import Action, SetKnob, completed
 from app.desktop.theme import PLAINER, Theme
 from app.panels.widgets import Widget
 
@@ -62,12 +62,8 @@ class Kit:
         """Post an action completed with values; an empty view means this window's."""
         if action is None:
             return
-        names = {f.name for f in fields(action)}
-        values = {name: value for name, value in values.items() if name in names}
-        if "view" in names and not getattr(action, "view", VIEW):
-            values["view"] = VIEW
         self.num_posted, self.posted_at = self.num_posted + 1, time.monotonic()
-        self.send(replace(action, **values) if values else action)
+        self.send(completed(action, view=VIEW, **values))
 
     def bury(self, texture: Item) -> None:
         """Delete a texture once no frame in flight can show it."""

@@ -9,6 +9,7 @@ import dearpygui.dearpygui as dpg
 from app.desktop.kit import Drawn, Kit, inside
 from app.desktop.theme import Theme
 from app.panels.widgets import Notices, Table
+from app.panels.words import is_number
 
 
 def draw_table(widget: Table, kit: Kit, width: int) -> Drawn:
@@ -23,11 +24,9 @@ def draw_table(widget: Table, kit: Kit, width: int) -> Drawn:
         columns = len(widget.columns) or (len(rows[0]) if rows else 0)
         if not columns:
             return
-        is_number = [
-            bool(rows) and all(_is_number(row[at]) for row in rows) for at in range(columns)
-        ]
+        at_right = [bool(rows) and all(is_number(row[at]) for row in rows) for at in range(columns)]
         lines = [widget.columns, *rows] if widget.columns else rows
-        widths = _column_widths(theme, lines, is_number, width)
+        widths = _column_widths(theme, lines, at_right, width)
         with dpg.table(
             parent=box,
             header_row=False,
@@ -38,34 +37,34 @@ def draw_table(widget: Table, kit: Kit, width: int) -> Drawn:
             for column in widths:
                 dpg.add_table_column(width_fixed=True, init_width_or_weight=column)
             for at, line in enumerate(lines):
-                _table_line(kit, line, widths, is_number, at == 0 and bool(widget.columns))
+                _table_line(kit, line, widths, at_right, at == 0 and bool(widget.columns))
 
     return Drawn(show)
 
 
-def _column_widths(theme: Theme, lines: Any, is_number: list[bool], width: int) -> list[int]:
+def _column_widths(theme: Theme, lines: Any, at_right: list[bool], width: int) -> list[int]:
     """Numbers get what they need, text columns share what is left by their own needs."""
     needs = [
         max(theme.text_width(line[at], "caption") for line in lines) + 4
-        for at in range(len(is_number))
+        for at in range(len(at_right))
     ]
     free = width - theme.px(8) * len(needs)
-    free -= sum(need for need, fixed in zip(needs, is_number, strict=True) if fixed)
-    wanted = sum(need for need, fixed in zip(needs, is_number, strict=True) if not fixed) or 1
+    free -= sum(need for need, fixed in zip(needs, at_right, strict=True) if fixed)
+    wanted = sum(need for need, fixed in zip(needs, at_right, strict=True) if not fixed) or 1
     stretch = free / wanted
     return [
         int(need if fixed else max(need * stretch, theme.px(40)))
-        for need, fixed in zip(needs, is_number, strict=True)
+        for need, fixed in zip(needs, at_right, strict=True)
     ]
 
 
 def _table_line(
-    kit: Kit, line: Any, widths: list[int], is_number: list[bool], is_head: bool
+    kit: Kit, line: Any, widths: list[int], at_right: list[bool], is_head: bool
 ) -> None:
     role = "secondary" if is_head else "text"
     with dpg.table_row():
-        for cell, room, at_right in zip(line, widths, is_number, strict=True):
-            if not at_right:
+        for cell, room, is_right in zip(line, widths, at_right, strict=True):
+            if not is_right:
                 shown = kit.theme.shortened(cell, room, "caption")
                 item = kit.text(shown, role, "caption")
                 if shown != cell:
@@ -77,10 +76,6 @@ def _table_line(
                 kit.text(cell, role, "caption")
 
 
-def _is_number(cell: str) -> bool:
-    return cell in ("", "–") or cell.lstrip("+-−")[:1].isdigit()
-
-
 def draw_notices(widget: Notices, kit: Kit, width: int) -> Drawn:
     """Draw sentences with their level, details to unfold and a way to dismiss each."""
     theme = kit.theme
@@ -88,7 +83,7 @@ def draw_notices(widget: Notices, kit: Kit, width: int) -> Drawn:
         pass
     unfolded: set[int] = set()
     shown: list[Any] = [()]
-    roles = {"info": "secondary", "note": "secondary", "good": "good"}
+    roles = {"info": "secondary"}
 
     def toggle(_: Any, __: Any, number: int) -> None:
         unfolded.symmetric_difference_update({number})
@@ -99,7 +94,7 @@ def draw_notices(widget: Notices, kit: Kit, width: int) -> Drawn:
         dpg.delete_item(box, children_only=True)
         with inside(box):
             for number, level, text, details in shown[0]:
-                role = roles.get(level, level if level in ("warning", "error") else "text")
+                role = roles.get(level, level)
                 with dpg.group(horizontal=True, horizontal_spacing=theme.px(8)):
                     with dpg.drawlist(theme.px(4), theme.px(18)):
                         color = theme.color(role)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dearpygui.dearpygui as dpg
 import numpy as np
 
-from app.actions import FrameScene, MoveCamera, ResizeView
+from app.actions import MoveCamera, ResizeView
 from app.camera import FAST, SLOW, OrbitControl
 from app.desktop.arrange import Area
 from app.desktop.keys import Keys
@@ -50,6 +50,11 @@ class Viewport:
             self.overlay = Overlay(kit)
         dpg.bind_item_theme(box, kit.theme.ground("window", (0, 0)))
         self.box = box
+
+    def take_over(self, other: Viewport) -> None:
+        """Go on with the camera of a view that was drawn in another theme."""
+        self.control, self._adopted = other.control, other._adopted
+        self._sent_size, self.is_flying = other._sent_size, other.is_flying
 
     def place(self, area: Area, now: float) -> None:
         """Stand in this rectangle; the session hears of the size once it has settled."""
@@ -105,10 +110,6 @@ class Viewport:
         """Leave the screen to another page."""
         dpg.configure_item(self.box, show=False)
         self.area = Area()
-
-    def frame_scene(self) -> None:
-        """Move so that the whole scene fills the view."""
-        self.kit.send(FrameScene(VIEW))
 
     def _settle(self, now: float) -> None:
         """Report the size and grow the texture after the window's edge has come to rest."""

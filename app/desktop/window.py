@@ -10,18 +10,19 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import dearpygui.dearpygui as dpg
 
-from app.actions import Action, ExportScene, OpenPath, SaveScene
+from app.actions import Action, ExportScene, FrameScene, OpenPath, SaveScene
 from app.desktop.arrange import arrange
 from app.desktop.chrome import BAR_HEIGHT, StatusLine, TopBar
 from app.desktop.commands import Commands
 from app.desktop.dialogs import Dialogs
 from app.desktop.display import InputWaiter
 from app.desktop.keys import ARROWS, Keys
-from app.desktop.kit import Kit
+from app.desktop.kit import VIEW, Kit
 from app.desktop.memory import Remembered
 from app.desktop.pages import ScenePage, StartPage
 from app.desktop.picture import StreamTexture
@@ -134,8 +135,11 @@ class Window:
             time.sleep(max(self._drawn_at + FASTEST_S - now, 0.0))
             now = time.monotonic()
         self.session.tick()
-        self._place(now)
-        is_asked = self._update(now)
+        is_asked = False
+        # A mistake in the window is told and outlived: training goes on behind it.
+        with self._telling():
+            self._place(now)
+            is_asked = self._update(now)
         since = now - self._drawn_at
         is_due = (
             has_input
@@ -168,9 +172,19 @@ class Window:
         self._drawn_at, self._is_stale = now, False
         self._extra = max(self._extra - 1, 0)
         dpg.render_dearpygui_frame()
-        dpg.run_callbacks(dpg.get_callback_queue())
-        self.kit.sweep()
-        self._listen()
+        for job in dpg.get_callback_queue() or ():
+            with self._telling():
+                dpg.run_callbacks([job])
+        with self._telling():
+            self.kit.sweep()
+            self._listen()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.session.report(error)
 
     def _listen(self) -> None:
         drawers = [column.drawer for column in self._columns() if column.drawer]
@@ -241,7 +255,7 @@ class Window:
 
     def _double_click(self) -> None:
         if not self.dialogs.is_open and self._page == "scene" and self.viewport.is_hovered():
-            self.viewport.frame_scene()
+            self.kit.send(FrameScene(VIEW))
 
     # What menus ask for
 
@@ -308,7 +322,9 @@ class Window:
             if column.drawer:
                 column.drawer.close()
         dpg.delete_item(self.root)
+        before = self.viewport
         self._build()
+        self.viewport.take_over(before)
 
     # Ends
 

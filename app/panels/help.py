@@ -5,12 +5,14 @@ from __future__ import annotations
 from app.panels.widgets import Group, Table
 from app.store import Store
 
+# Sentence case and the words of the menus; a test compares the keys with those that the window knows.
 SHORTCUTS: tuple[tuple[str, str], ...] = (
-    ("Left drag", "Orbit around the pivot"),
-    ("Middle drag, Shift + left drag", "Pan"),
-    ("Wheel", "Zoom towards the pivot"),
+    ("Left drag", "Turn around the middle of the scene"),
+    ("Middle drag, Shift + left drag", "Shift the picture"),
+    ("Wheel", "Come closer, go away"),
+    ("Double click", "Frame the scene"),
     ("Right drag + W A S D Q E", "Look and fly"),
-    ("V", "Fly without holding a button, and back to orbiting"),
+    ("V", "Fly without holding a button, and back"),
     ("Shift, Alt", "Fly fast, fly slowly"),
     ("F", "Frame the scene"),
     ("R", "Reset the view"),
@@ -18,13 +20,17 @@ SHORTCUTS: tuple[tuple[str, str], ...] = (
     ("1, 2, 3", "Show both, Gaussians, background"),
     ("C", "Next mode: RGB, depth, alpha"),
     ("Space", "Pause or resume training"),
-    ("Ctrl+O", "Open a capture or a scene"),
-    ("Ctrl+S", "Save the scene"),
-    ("Ctrl+E", "Export"),
+    ("Ctrl+O, Ctrl+Shift+O", "Open a capture, open a scene"),
+    ("Ctrl+S, Ctrl+Shift+S", "Save the scene, save it as another file"),
+    ("Ctrl+E", "Export PLY"),
+    ("Arrows", "From control to control; Space or Enter uses one"),
+    ("Ctrl+click, Ctrl+wheel", "On a slider: type a value, move it a little"),
+    ("Double click on a slider", "Back to its default"),
     ("Tab", "Hide or show the panels"),
     ("F11", "Full screen"),
     ("H or F1", "This sheet"),
-    ("Esc", "Leave the tool or close the sheet"),
+    ("Esc", "Stop flying, leave the controls, close this sheet"),
+    ("Ctrl+Q", "Quit"),
 )
 
 

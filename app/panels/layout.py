@@ -6,6 +6,7 @@ An action whose `view` is empty concerns the view it is posted from: the front e
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from app.panels import (
@@ -20,10 +21,28 @@ from app.panels import (
     start,
     train,
 )
-from app.panels.widgets import Group
+from app.panels.widgets import Group, Text
 from app.store import Store
 
 Panel = Callable[[Store], Group]
+
+LOG = logging.getLogger(__name__)
+
+
+def described(panel: Panel, store: Store) -> Group:
+    """Call a panel; one that breaks says so in its place: the others and the training go on."""
+    try:
+        return panel(store)
+    except Exception as error:
+        LOG.exception("panel %s", getattr(panel, "__module__", panel))
+        return not_shown(error)
+
+
+def not_shown(error: Exception) -> Group:
+    """Return what stands where a panel could not be drawn."""
+    sentence = f"This panel could not be drawn: {error}"
+    return Group("Not shown", (Text(tint="error", text=sentence),))
+
 
 START: tuple[Panel, ...] = (start.panel, start.recent, start.machine, notices.panel)
 LEFT: tuple[Panel, ...] = (train.panel, cameras.panel)

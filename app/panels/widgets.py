@@ -7,9 +7,13 @@ group only if the description itself is different.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.actions import Action
+
+SPARE_ROLES = ("action", "good", "warning", "secondary")
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,15 @@ class Plot(Widget):
     unit: str = ""
     tints: tuple[tuple[str, str], ...] = ()
 
+    def roles(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the palette role of each curve; those without one take turns with the spare ones."""
+        tints, spare = dict(self.tints), itertools.cycle(SPARE_ROLES)
+        return {name: tints.get(name) or next(spare) for name in names}
+
 
 @dataclass(frozen=True)
 class Shares(Widget):
-    """A stacked bar; the store's value is a tuple of (name, amount, palette role); text in the legend by `unit`."""
-
-    unit: str = "bytes"
+    """A stacked bar; the store's value is a tuple of (name, bytes, palette role)."""
 
 
 @dataclass(frozen=True)

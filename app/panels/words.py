@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 STUDY_NAMES = {"hyrf": "HyRF (hybrid)", "splats_3dgs": "3D Gaussian splatting"}
@@ -25,8 +26,11 @@ def preset_name(name: str) -> str:
 
 
 def named(identifier: str) -> str:
-    """Turn an identifier into words in sentence case."""
-    words = identifier.replace("_", " ").replace("-", " ").strip()
+    """Turn an identifier, snake_case or CamelCase, into words in sentence case."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", identifier)
+    if words != identifier:
+        words = words.lower()
+    words = words.replace("_", " ").replace("-", " ").strip()
     return words[:1].upper() + words[1:]
 
 
@@ -58,6 +62,19 @@ def data_size(num_bytes: float) -> str:
             scaled = num_bytes / size
             return f"{scaled:.0f} {unit}" if scaled >= 100 else f"{scaled:.1f} {unit}"
     return f"{round(num_bytes)} B"
+
+
+def axis_unit(largest: float) -> tuple[float, str]:
+    """Return what to divide a plot's values by, and its name: long numbers do not fit beside a plot."""
+    for size, unit in ((5e6, "M"), (5e3, "k")):
+        if largest >= size:
+            return (1e6 if unit == "M" else 1e3), unit
+    return 1.0, ""
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell of a table reads as a number, which stands on the right."""
+    return cell in ("", "–") or cell.lstrip("+-−–")[:1].isdigit()
 
 
 def duration(seconds: float) -> str:

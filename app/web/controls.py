@@ -5,7 +5,6 @@ Handles belong to all browsers together; a callback knows which browser it came 
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import viser
 
-from app.actions import Action, SetKnob
+from app.actions import Action, SetKnob, completed
 
 Post = Callable[[Action, "int | None"], None]
 """Hand an action to the session; the number is the browser it came from."""
@@ -79,12 +78,8 @@ class Control:
     def ask(self, value: Any, client_id: int | None) -> None:
         """Post the widget's action, completed with a value."""
         self.touch()
-        action = self.widget.action
-        if action is None:
-            return
-        if any(field.name == "value" for field in dataclasses.fields(action)):
-            action = dataclasses.replace(action, value=value)
-        self.post(action, client_id)
+        if self.widget.action is not None:
+            self.post(completed(self.widget.action, value=value), client_id)
 
     @property
     def hint(self) -> str | None:

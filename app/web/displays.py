@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from app.palette import DARK
 from app.panels import widgets as w
+from app.panels.words import axis_unit
 from app.web import html
 from app.web.controls import Control
-from app.web.plot import aligned, series
+
+MOST_POINTS = 400  # of a chart, more than it has pixels; each update travels to every browser
 
 
 class Html(Control):
@@ -51,7 +55,7 @@ class Shares(Html):
 
     @staticmethod
     def _markup(widget: w.Shares, value: Any) -> str:
-        return html.shares(widget.label, value, widget.unit) if value else ""
+        return html.shares(widget.label, value) if value else ""
 
 
 class Table(Html):
@@ -101,10 +105,11 @@ class Plot(Control):
     def _show(self, value: Any) -> None:
         self.drawn_at = time.monotonic()
         curves = {name: curve for name, curve in (value or {}).items() if len(curve[0]) > 1}
-        widget = self.widget
-        title = f"{widget.label}, {widget.unit}" if widget.unit else widget.label
+        size, thousands = axis_unit(max((max(map(abs, v)) for _, v in curves.values()), default=0))
+        title = ", ".join(filter(None, (self.widget.label, self.widget.unit, thousands)))
         empty = "" if curves else ": nothing measured yet"
-        self.caption.content = html.sentence(f"{title}{empty}", "secondary")
+        tooltip = self.widget.tooltip
+        self.caption.content = html.sentence(f"{title}{empty}", "secondary", tooltip)
         if tuple(curves) != self.names and self.chart is not None:
             self.handles.remove(self.chart)
             self.chart.remove()
@@ -112,17 +117,48 @@ class Plot(Control):
         self.names = tuple(curves)
         if not curves:
             return
-        data = aligned(curves)
+        steps, *rows = aligned(curves)
+        data = (steps, *(row / size for row in rows))
         if self.chart is None:
-            self.chart = self.keep(
-                self.gui.add_uplot(
-                    data,
-                    series(tuple(curves), dict(widget.tints)),
-                    scales={"x": {"time": False}},
-                    legend={"show": len(curves) > 1, "live": False},
-                    height=150,
-                    order=self.order + 0.01,
-                )
-            )
+            self.chart = self._chart(data)
         else:
             self.chart.data = data
+
+    def _chart(self, data: tuple[np.ndarray, ...]) -> Any:
+        lines = [
+            {
+                "label": name,
+                "stroke": html.color(role),
+                "width": 2,
+                "spanGaps": True,
+                "points": {"show": False},
+            }
+            for name, role in self.widget.roles(self.names).items()
+        ]
+        return self.keep(
+            self.gui.add_uplot(
+                data,
+                ({"label": "Step"}, *lines),
+                scales={"x": {"time": False}},
+                legend={"show": len(lines) > 1, "live": False},
+                height=150,
+                order=self.order + 0.01,
+            )
+        )
+
+
+def aligned(curves: Mapping[str, tuple[Any, Any]]) -> tuple[np.ndarray, ...]:
+    """Return all curves {name: (steps [P], values [P])} over the union of their steps [Q].
+
+    uPlot wants a common row of steps; values [Q] are NaN where a curve has none.
+    """
+    steps = np.unique(np.concatenate([np.asarray(s, dtype=np.float64) for s, _ in curves.values()]))
+    if len(steps) > MOST_POINTS:
+        kept = np.linspace(0, len(steps) - 1, MOST_POINTS).round().astype(int)
+        steps = steps[kept]
+    rows = [steps]
+    for own_steps, values in curves.values():
+        own, row = np.asarray(own_steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+        inside = (steps >= own[0]) & (steps <= own[-1])
+        rows.append(np.where(inside, np.interp(steps, own, row), np.nan))
+    return tuple(rows)

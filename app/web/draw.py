@@ -14,7 +14,7 @@ from typing import Any
 import viser
 
 from app.panels import widgets as w
-from app.panels.layout import Panel
+from app.panels.layout import Panel, described
 from app.panels.widgets import Group, Row, Widget
 from app.store import Store
 from app.web import displays, inputs, lists
@@ -94,7 +94,7 @@ class Drawer:
 
     def draw(self, panels: Sequence[Panel]) -> None:
         """Bring the page up to date with what the panels describe and the store holds."""
-        groups = [group for group in (panel(self.store) for panel in panels) if group.children]
+        groups = [group for group in (described(p, self.store) for p in panels) if group.children]
         self._arrange(self.container, self.nodes, [(g, i, 1.0) for i, g in enumerate(groups)])
         changed = self.store.changed_since(self.version)
         self.version = self.store.version

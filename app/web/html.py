@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from app.palette import DARK
+from app.panels.words import data_size, is_number
 
 CAPTION = "font-size:13px;line-height:18px"
 
@@ -17,9 +18,10 @@ def color(role: str) -> str:
     return f"rgb({red},{green},{blue})"
 
 
-def sentence(text: str, tint: str = "text") -> str:
+def sentence(text: str, tint: str = "text", tooltip: str = "") -> str:
     """Return a paragraph in a role's colour."""
-    return _box(f"<span style='color:{color(tint)}'>{escape(text)}</span>", CAPTION)
+    title = f" title='{escape(tooltip)}'" if tooltip else ""
+    return _box(f"<span{title} style='color:{color(tint)}'>{escape(text)}</span>", CAPTION)
 
 
 def readout(label: str, value: str, tooltip: str = "") -> str:
@@ -33,7 +35,7 @@ def readout(label: str, value: str, tooltip: str = "") -> str:
     )
 
 
-def shares(label: str, parts: Sequence[tuple[str, float, str]], unit: str) -> str:
+def shares(label: str, parts: Sequence[tuple[str, float, str]]) -> str:
     """Return a stacked bar with its legend; parts are (name, amount, palette role)."""
     total = sum(amount for _, amount, _ in parts)
     if total <= 0:
@@ -48,10 +50,10 @@ def shares(label: str, parts: Sequence[tuple[str, float, str]], unit: str) -> st
         f"<span style='width:10px;height:10px;border-radius:3px;background:{color(role)}'></span>"
         f"<span style='flex:1;color:{color('text')}'>{escape(name)}</span>"
         f"<span style='color:{color('secondary')};font-variant-numeric:tabular-nums'>"
-        f"{amount_text(amount, unit)}</span></div>"
+        f"{data_size(amount)}</span></div>"
         for name, amount, role in parts
     )
-    title = f"{escape(label)}: {amount_text(total, unit)}" if label else amount_text(total, unit)
+    title = f"{escape(label)}: {data_size(total)}" if label else data_size(total)
     return _box(
         f"<div style='color:{color('secondary')}'>{title}</div>"
         "<div style='display:flex;gap:2px;height:12px;border-radius:6px;overflow:hidden;"
@@ -111,21 +113,11 @@ def over_picture(title: str, text: str, left: int, right: int) -> str:
     )
 
 
-def amount_text(amount: float, unit: str) -> str:
-    """Return an amount with its unit and three significant digits; bytes become kB, MB, GB."""
-    if unit not in ("bytes", "B"):
-        return f"{amount:,.3g} {escape(unit)}".strip()
-    for factor, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if amount >= factor:
-            return f"{amount / factor:.3g} {name}"
-    return f"{amount:.0f} B"
-
-
 def _box(inner: str, style: str) -> str:
     return f"<div style='padding:0 10px 8px;{style}'>{inner}</div>"
 
 
 def _cell(column: str, rows: Sequence[Sequence[Any]], index: int) -> str:
     cells = [str(row[index]) for row in rows if index < len(row)]
-    is_number = bool(cells) and all(cell[:1] in "0123456789+-–−" for cell in cells if cell)
-    return f"padding:3px 6px;text-align:{'right' if is_number else 'left'};white-space:nowrap"
+    side = "right" if cells and all(map(is_number, cells)) else "left"
+    return f"padding:3px 6px;text-align:{side};white-space:nowrap"

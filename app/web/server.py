@@ -12,6 +12,7 @@ import queue
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import viser
@@ -98,11 +99,18 @@ class WebServer:
         now = time.monotonic()
         if now - self._panels_at >= PANELS_S:
             self._panels_at = now
-            self.page.draw()
+            self._telling(self.page.draw)
         for viewport in self.viewports.values():
             sent = viewport.num_sent
-            viewport.tick(now)
+            self._telling(partial(viewport.tick, now))
             self.num_sent += viewport.num_sent - sent
+
+    def _telling(self, act: Callable[[], None]) -> None:
+        """Do something for the browsers; a mistake is told and outlived: training goes on behind it."""
+        try:
+            act()
+        except Exception as error:
+            self.session.report(error)
 
     def _greet(self) -> None:
         while True:

@@ -6,14 +6,13 @@ and the size of the browser's canvas in pixels.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import viser
 
-from app.actions import Action, CloseView, MoveCamera, ResizeView
+from app.actions import Action, CloseView, MoveCamera, ResizeView, completed
 from app.web import html
 from app.web.page import COLUMN_WIDTH, START_WIDTH
 from core.base.latest import Latest
@@ -252,6 +251,4 @@ def _same(one: Camera, other: Camera) -> bool:
 
 def for_client(action: Action, client_id: int | None) -> Action:
     """Return an action aimed at the browser's own view where it leaves the view open."""
-    if client_id is None or getattr(action, "view", None) != "":
-        return action
-    return dataclasses.replace(action, view=view_name(client_id))  # type: ignore[call-arg]
+    return action if client_id is None else completed(action, view=view_name(client_id))

@@ -56,6 +56,9 @@ class DemoSession:
         self.posted.append(action)
         self._waiting.append(action)
 
+    def report(self, error: Exception) -> None:
+        raise error
+
     def take(self) -> list[do.Action]:
         """What was posted since the last look."""
         posted, self.posted = self.posted, []

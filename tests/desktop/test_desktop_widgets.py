@@ -298,7 +298,7 @@ def test_shares_show_amber_for_gaussians_and_violet_for_the_neural_part(driver):
     ]
     assert abs(widths[0] - 240) < 6
     assert abs(widths[1] - 80) < 6
-    assert stage.texts() == ["Gaussians", "3 kB", "Networks", "1 kB"]
+    assert stage.texts() == ["Gaussians", "3.0 kB", "Networks", "1.0 kB"]
 
 
 @windowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from unittest.mock import Mock
 
 import dearpygui.dearpygui as dpg
 import numpy as np
@@ -13,7 +14,10 @@ from PIL import Image
 from windowed import windowed
 
 from app import actions as do
+from app.desktop.commands import Commands
 from app.desktop.window import run
+from app.panels.help import SHORTCUTS
+from app.store import Store
 
 CENTER = (640, 300)  # of the viewport in a window of 1280 x 800
 
@@ -373,3 +377,33 @@ def test_with_a_display_there_is_no_problem(display, monkeypatch):
 
     monkeypatch.setenv("DISPLAY", display)
     assert display_problem() is None
+
+
+def test_the_sheet_names_every_key_of_the_menus():
+    menus = Commands(Mock(), Store(), lambda _action: None).menus
+    known = " ".join(keys.replace(", ", " ") for keys, _ in SHORTCUTS).split()
+    entries = [entry for menu in menus.values() for entry in menu if entry is not None]
+    assert {entry.shortcut for entry in entries} - {""} <= set(known)
+
+
+@windowed
+def test_another_theme_keeps_the_camera_in_the_hand(driver):
+    window = driver.open_window(DemoSession())
+    driver.drag(CENTER, (CENTER[0] + 160, CENTER[1] + 20))
+    driver.during(0.4)
+    before = window.viewport.control.camera(64, 64).camera_to_world
+    window.toggle_theme()
+    driver.frames(6)
+    after = window.viewport.control.camera(64, 64).camera_to_world
+    np.testing.assert_allclose(after, before, atol=1e-9)  # the same numbers, nothing is computed
+
+
+@windowed
+def test_a_callback_that_fails_is_told_and_the_window_stays(driver):
+    session, told = DemoSession(), []
+    session.report = told.append
+    window = driver.open_window(session)
+    window.commands.handle = lambda keys: 1 / 0
+    driver.frames(4)
+    assert {type(error) for error in told} == {ZeroDivisionError}
+    assert dpg.is_dearpygui_running()

@@ -76,6 +76,9 @@ class PaintedSession:
         for view in self.views():
             self._show(view)
 
+    def report(self, error: Exception) -> None:
+        raise error
+
     def start_over(self) -> None:
         """Forget what was asked and return every view to the first one."""
         self.store.update(page="scene", title="painted")

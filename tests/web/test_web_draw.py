@@ -15,7 +15,7 @@ from visitor import Visitor
 from app.actions import Action, DismissNotice, FrameScene, OpenPath, SetKnob, SnapToPhoto
 from app.panels import layout
 from app.panels import widgets as w
-from app.web import controls, draw, plot
+from app.web import controls, displays, draw
 
 HAND_LEADS_S = 0.2  # shorter than in the program, and still longer than the gap between two events
 
@@ -210,8 +210,18 @@ def test_curves_appear_with_their_first_values_and_grow(serve, monkeypatch):
     assert [line.get("label") for line in charts[0]["series"]] == ["Step", "Held out"]
 
 
+def test_thousands_are_named_beside_a_curve_so_that_its_numbers_fit(serve, monkeypatch):
+    panel = Panel(serve, monkeypatch, w.Plot("Gaussians", "curves"))
+    panel.serving.set(curves={"Gaussians": ([0, 100], [15_000.0, 15_500.0])})
+    panel.settle()
+    assert "Gaussians, k" in panel.visitor.html()
+    drawer, _ = panel.serving.server.page.drawers[0]
+    _, values = drawer.nodes[0].children[0].control.chart.data
+    np.testing.assert_allclose(values, [15.0, 15.5])
+
+
 def test_curves_with_different_steps_share_one_axis():
-    steps, dense, sparse = plot.aligned(
+    steps, dense, sparse = displays.aligned(
         {"a": ([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0]), "b": ([1, 3], [10.0, 30.0])}
     )
     np.testing.assert_array_equal(steps, [0, 1, 2, 3])
