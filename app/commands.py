@@ -1,20 +1,22 @@
 """The command line: what can be asked for, and how failures end.
 
-Exit codes: 0 done, 2 wrong use or wrong input, 1 our fault. Nothing heavy is imported before a
-command runs, so that `--help` answers at once.
+Exit codes: 0 done, 2 wrong use or wrong input, 1 our fault, 128 + the signal's number when stopped
+(130 for Ctrl-C). Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.base import discover
 from core.base.errors import HybridError
 
-OK, OUR_FAULT, WRONG_USE = 0, 1, 2
+OK, OUR_FAULT, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = ("open", "train", "eval", "render", "export", "info", "doctor")
 
 
@@ -29,11 +31,23 @@ def run(words: Sequence[str]) -> int:
     except HybridError as error:
         print(f"hyrf: {error}", file=sys.stderr)
         return WRONG_USE
-    except BrokenPipeError:
-        return OK  # the reader of our output has gone, as with `| head`
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except KeyboardInterrupt:
         print("hyrf: interrupted.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except Exception as error:
+        return _our_fault(error)
+
+
+def _our_fault(error: Exception) -> int:
+    if os.environ.get("HYRF_DEBUG"):
+        traceback.print_exception(error)
+    what = f"{type(error).__name__}: {error}".rstrip(": .")
+    advice = "Set HYRF_DEBUG=1 to see where it happened, and please report it."
+    print(f"hyrf: a fault of this program: {what}. {advice}", file=sys.stderr)
+    return OUR_FAULT
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
@@ -48,10 +62,13 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from app import doctor
 
         return doctor.report(as_json=arguments.json)
+    if arguments.command == "train":
+        from app.unattended import train
+
+        return train(arguments)
     from app import headless
 
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
-        "train": headless.train,
         "eval": headless.evaluate,
         "render": headless.render,
         "export": headless.export,
@@ -123,13 +140,8 @@ def _train(command: argparse.ArgumentParser) -> None:
 
 
 def _model(command: argparse.ArgumentParser) -> None:
-    names = tuple(discover.studies())
-    command.add_argument(
-        "--study", choices=names, default="hyrf", help="model (default: %(default)s)"
-    )
-    command.add_argument(
-        "--variant", default="", help="ablation of the model, for example no_fields"
-    )
+    command.add_argument("--study", choices=tuple(discover.studies()), help="model (default: hyrf)")
+    command.add_argument("--variant", help="ablation of the model, for example no_fields")
     command.add_argument(
         "--preset", help="quick, full, paper or urban (default: what suits the machine)"
     )
@@ -137,15 +149,14 @@ def _model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-size", type=_positive, metavar="PIXELS", help="longer side of the pictures"
     )
-    command.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
+    command.add_argument("--seed", type=int, help="seed of all random numbers (default: 0)")
     command.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train"
+        "--device", choices=("auto", "cpu", "cuda"), help="where to train (default: auto)"
     )
     command.add_argument(
         "--seeds",
         choices=("auto", "random"),
-        default="auto",
-        help="seed points: from the capture or triangulated (auto), or random",
+        help="seed points: from the capture or triangulated (auto, the default), or random",
     )
     command.add_argument(
         "--set",
@@ -168,7 +179,10 @@ def _eval(command: argparse.ArgumentParser) -> None:
 def _render(command: argparse.ArgumentParser) -> None:
     command.add_argument("scene", type=Path, help="scene file or run folder")
     command.add_argument(
-        "--camera-path", type=Path, required=True, help="JSON file of cameras or keyframes"
+        "--camera-path",
+        type=Path,
+        required=True,
+        help="JSON file of cameras or keyframes, in the coordinates of the capture's files",
     )
     command.add_argument(
         "--out", type=Path, required=True, help="video file (.mp4) or folder of pictures"

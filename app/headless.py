@@ -1,59 +1,17 @@
-"""The commands that work without a window: train, eval, render, export, info."""
+"""The commands that work without a window and without training: eval, render, export, info."""
 
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.progress import ProgressPrinter
-from core.base.config import parse_settings
 from core.base.errors import ConfigError, RunError
-from core.base.events import Event, EventQueue, Failed, StateChanged, TrainerState
-from core.base.latest import Latest
-
-
-def train(arguments: Namespace) -> int:
-    """Train a model into a run folder."""
-    from core.capture.opening import open_capture
-    from core.engine.assembly import study_builder
-    from core.engine.commands import Stop
-    from core.engine.kernels import warm_up
-    from core.engine.trainer import Trainer, TrainerOptions
-
-    printer = ProgressPrinter(as_json=arguments.json)
-    run = _resumed_run(arguments) if arguments.resume else _new_run(arguments)
-    try:
-        capture = open_capture(run.config.capture, seeds=arguments.seeds, report=printer.show)
-        if run.config.max_size:
-            capture = capture.limited(run.config.max_size)
-        events = EventQueue()
-        build = study_builder(run.config, capture, events.post)
-        options = TrainerOptions(total_steps=run.config.steps)
-        trainer = Trainer(build, events, Latest(), run, options)
-        trainer.has_viewers = False
-        printer.begin(run.config, capture)
-        state = TrainerState.IDLE
-        # an exception in the middle of a step would leave it half done: ask instead
-        before = signal.signal(signal.SIGINT, lambda *_: trainer.post(Stop()))
-        try:
-            warm_up(printer.show)
-            while _is_under_way(state):
-                trainer.tick()
-                state = _drain(events, printer, state)
-        finally:
-            signal.signal(signal.SIGINT, before)
-            trainer.close()
-        if state is TrainerState.DONE:
-            _save_scene(trainer, run, printer)
-        return {TrainerState.DONE: 0, TrainerState.PAUSED: 2}.get(state, 1)
-    finally:
-        run.release()
+from core.base.events import Event, Failed, Notice
 
 
 def evaluate(arguments: Namespace) -> int:
@@ -69,13 +27,18 @@ def evaluate(arguments: Namespace) -> int:
     use_cores(cores_available())
     path, max_size = _scene_of(arguments.scene)
     max_size = arguments.max_size or max_size
-    capture = open_capture(arguments.capture, seeds="random", report=_silent)
+    capture = open_capture(arguments.capture, seeds="random", report=_report)
     capture = capture.limited(max_size) if max_size else capture
     if not capture.test:
         raise ConfigError(f"{capture.name}: has no held-out photographs to measure on.")
     scene = open_scene(path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    pictures = measure(scene, choose(device, _silent), capture.test)
+    to_scene = scene.to_original.inverse()  # the file may keep other units than this capture
+    photos = [
+        replace(photo, camera=to_scene.apply_camera(capture.to_original.apply_camera(photo.camera)))
+        for photo in capture.test
+    ]
+    pictures = measure(scene, choose(device, _report), photos)
     means = mean_of(pictures)
     first = capture.test[0].camera
     result = {
@@ -110,11 +73,13 @@ def render(arguments: Namespace) -> int:
     use_cores(cores_available())
     cameras, fps = read_camera_path(arguments.camera_path)
     path, _ = _scene_of(arguments.scene)
-    scene, renderer = open_scene(path), choose("auto", _silent)
+    scene, renderer = open_scene(path), choose("auto", _report)
+    to_scene = scene.to_original.inverse()  # paths are in the coordinates of the capture's files
 
     def pictures() -> Iterator[Any]:
         for index, camera in enumerate(cameras, 1):
-            yield to_uint8(draw(scene, renderer, camera, arguments.blend))
+            seen_from = to_scene.apply_camera(camera)
+            yield to_uint8(draw(scene, renderer, seen_from, arguments.blend))
             print(f"\rPicture {index} of {len(cameras)}", end="", file=sys.stderr, flush=True)
 
     write_pictures(pictures(), arguments.out, fps)
@@ -146,71 +111,6 @@ def info(arguments: Namespace) -> int:
     return 0
 
 
-def _is_under_way(state: TrainerState) -> bool:
-    return state in (TrainerState.IDLE, TrainerState.LOADING, TrainerState.RUNNING)
-
-
-def _drain(events: EventQueue, printer: ProgressPrinter, state: TrainerState) -> TrainerState:
-    for event in events.drain():
-        printer.show(event)
-        if isinstance(event, StateChanged):
-            state = event.state
-    return state
-
-
-def _new_run(arguments: Namespace) -> Any:
-    """Create the run folder from the command line."""
-    from assets import DEMO
-    from core.engine.assembly import default_preset, run_config, usable_device
-    from core.engine.cores import cores_available
-    from core.engine.runs import Run
-
-    device = usable_device(arguments.device)
-    settings: dict[str, Any] = dict(parse_settings(arguments.set))
-    if arguments.steps:
-        settings["steps"] = arguments.steps
-    config = run_config(
-        arguments.study,
-        arguments.preset or default_preset(device),
-        settings,
-        variant=arguments.variant,
-        seed=arguments.seed,
-        threads=arguments.threads or cores_available(),
-        device=device,
-        capture=arguments.capture or DEMO,
-        max_size=arguments.max_size,
-    )
-    return Run.create(arguments.out, config)
-
-
-def _resumed_run(arguments: Namespace) -> Any:
-    """Open the run folder; its own settings hold."""
-    from core.engine.runs import Run
-
-    if arguments.set or arguments.preset or arguments.steps:
-        raise ConfigError(
-            "--resume goes on with the run's own settings; leave --set, --preset and --steps out."
-        )
-    run = Run.open(arguments.out)
-    run.acquire()
-    return run
-
-
-def _save_scene(trainer: Any, run: Any, printer: ProgressPrinter) -> None:
-    from core.engine.commands import WantSnapshot
-    from core.formats import save_scene
-
-    began = time.monotonic()
-    reply: Latest[Any] = Latest()
-    trainer.post(WantSnapshot(reply))
-    trainer.tick()
-    snapshot = reply.take()
-    if snapshot is None:
-        raise RunError(f"{run.scene_path}: there is no scene to save.")
-    summary = save_scene(snapshot, run.scene_path)
-    printer.done(run.scene_path, summary, time.monotonic() - began)
-
-
 def _scene_of(path: Path) -> tuple[Path, int | None]:
     """Turn a run folder into its scene file, with the picture size it was trained at."""
     from core.engine.runs import Run
@@ -237,7 +137,9 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     print(f"{result['num_gaussians']:,} Gaussians, step {result['steps']}; bytes: {sizes}")
 
 
-def _silent(event: Event) -> None:
-    """Let failures through, keep progress quiet."""
+def _report(event: Event) -> None:
+    """Let failures and warnings through, keep progress quiet."""
     if isinstance(event, Failed):
         print(f"hyrf: {event.message}", file=sys.stderr)
+    elif isinstance(event, Notice) and event.level in ("warning", "error"):
+        print(event.text, file=sys.stderr)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from typing import Any
 
 from app.actions import Action, OpenDemo, OpenPath
 from app.desktop.display import display_problem
 from app.session import Session
 from app.training import TrainingPlan
 from core.base.config import parse_settings
+from core.base.errors import ConfigError
 
 
 def open_window(arguments: Namespace) -> int:
     """Open what was asked for and stay until the window closes."""
     problem = None if arguments.web else display_problem()
+    if arguments.screenshot and (arguments.web or problem is not None):
+        raise ConfigError(f"--screenshot shows a window. {problem or 'Leave --web out.'}")
     if problem is not None:
         print(f"{problem} Serving the web view instead.", file=sys.stderr)
-    session = Session(device=arguments.device, plan=_plan(arguments))
+    session = Session(device=arguments.device or "auto", plan=_plan(arguments))
     session.post(_opening(arguments.path))
     try:
         if arguments.web or problem is not None:
@@ -31,16 +35,10 @@ def _plan(arguments: Namespace) -> TrainingPlan:
     settings = dict(parse_settings(arguments.set))
     if arguments.steps:
         settings["steps"] = str(arguments.steps)
-    return TrainingPlan(
-        study=arguments.study,
-        preset=arguments.preset,
-        settings=settings,
-        variant=arguments.variant,
-        seeds=arguments.seeds,
-        seed=arguments.seed,
-        max_size=arguments.max_size,
-        starts=not arguments.no_train,
-    )
+    names = ("study", "preset", "variant", "seeds", "seed", "max_size")
+    asked = {name: getattr(arguments, name) for name in names}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return TrainingPlan(settings=settings, starts=not arguments.no_train, **given)
 
 
 def _opening(path: str | None) -> Action:

@@ -1,9 +1,12 @@
-"""Show a training on a terminal: a bar for people, JSON lines for programs."""
+"""Show a training on a terminal: a bar for people, lines for log files, JSON lines for programs."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,12 @@ from core.base.events import (
     Progress,
     StateChanged,
     StepDone,
+    TrainerState,
 )
+from core.base.json_values import finite
+
+ENDS = (TrainerState.IDLE, TrainerState.DONE)  # why the others came is told by their own events
+LOG_EVERY_S = 10.0  # where no bar can be drawn
 
 
 class ProgressPrinter:
@@ -25,6 +33,7 @@ class ProgressPrinter:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._task = ""
+        self._logged_s = -math.inf
         self._bar: Any = None
         self._bar_task: Any = None
 
@@ -55,6 +64,8 @@ class ProgressPrinter:
         """Print one event."""
         if self.as_json:
             self._write(type(event).__name__, asdict(event))
+            if isinstance(event, Failed):
+                self._failure(event)
             return
         if isinstance(event, StepDone):
             self._advance(event)
@@ -68,8 +79,8 @@ class ProgressPrinter:
         elif isinstance(event, Notice):
             self._line(event.text)
         elif isinstance(event, Failed):
-            self._line(f"{event.where}: {event.message}\n{event.traceback}", is_error=True)
-        elif isinstance(event, StateChanged) and event.reason:
+            self._failure(event)
+        elif isinstance(event, StateChanged) and event.state in ENDS and event.reason:
             self._line(event.reason)
 
     def done(self, path: Path, summary: str, seconds: float) -> None:
@@ -80,40 +91,66 @@ class ProgressPrinter:
             )
         else:
             self._line(f"{path}: {summary}")
+
+    def tell(self, text: str) -> None:
+        """Say something to the person, whatever the program reads."""
+        self.close()
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def _advance(self, event: StepDone) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        if self._bar is None:
-            columns = (
-                "[progress.description]{task.description}",
-                BarColumn(),
-                MofNCompleteColumn(),
-            )
-            self._bar = Bar(*columns, TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-            self._bar_task = self._bar.add_task("Training", total=event.total, note="")
-            self._bar.start()
+        if not event.metrics:  # resumed after the last step
+            return
         metrics = event.metrics
         note = (
             f"loss {metrics.get('loss', 0):.4f}  {metrics.get('gaussians', 0):,.0f} Gaussians  "
             f"{event.steps_per_second:.1f} steps/s"
         )
+        if not sys.stdout.isatty():
+            self._log(event, note)
+            return
+        if self._bar is None:
+            self._start_bar(event.total)
         self._bar.update(self._bar_task, completed=event.step, note=note)
+
+    def _start_bar(self, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
+        self._bar = Bar(*columns, TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+        self._bar_task = self._bar.add_task("Training", total=total, note="")
+        self._bar.start()
+
+    def _log(self, event: StepDone, note: str) -> None:
+        now = time.monotonic()
+        if now - self._logged_s >= LOG_EVERY_S or event.step == event.total:
+            self._logged_s = now
+            self._line(f"Step {event.step} of {event.total}: {note}")
+
+    def _failure(self, event: Failed) -> None:
+        """Say what failed; where in the program it happened is asked for with HYRF_DEBUG."""
+        if os.environ.get("HYRF_DEBUG"):
+            self.tell(event.traceback)
+        advice = "" if event.is_deliberate else " Set HYRF_DEBUG=1 to see where it happened."
+        self.tell(f"hyrf: {event.message}{advice}")
 
     def _progress(self, event: Progress) -> None:
         if event.task != self._task:
             self._task = event.task
             self._line(f"{event.task} ...")
 
-    def _line(self, text: str, *, is_error: bool = False) -> None:
+    def _line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=sys.stderr if is_error else sys.stdout, flush=True)
+            print(text, flush=True)
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
-        print(json.dumps({"event": kind, **values}, default=str), flush=True)
+        text = json.dumps(finite({"event": kind, **values}), default=str, allow_nan=False)
+        print(text, flush=True)

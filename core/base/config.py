@@ -92,7 +92,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise ConfigError(
-                f"--set {word}: write it as key=value, for example --set gaussian_cap=20000."
+                f"--set {word}: write it as key=value, for example --set density.cap=20000."
             )
         settings[key.strip()] = value.strip()
     return settings

@@ -107,6 +107,7 @@ class Failed(Event):
     where: str
     message: str
     traceback: str = ""
+    is_deliberate: bool = False  # a HybridError: the message says all there is to say
 
 
 class EventQueue:

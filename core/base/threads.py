@@ -46,7 +46,7 @@ class Worker:
 
 def failure(where: str, error: Exception) -> Failed:
     """Describe an exception for the window: our own errors word for word, others with their type."""
-    message = str(error) if isinstance(error, HybridError) else f"{type(error).__name__}: {error}"
-    return Failed(
-        where=where, message=message, traceback="".join(traceback.format_exception(error))
-    )
+    is_deliberate = isinstance(error, HybridError)
+    message = str(error) if is_deliberate else f"{type(error).__name__}: {error}"
+    text = "".join(traceback.format_exception(error))
+    return Failed(where, message, text, is_deliberate)

@@ -10,7 +10,6 @@ writer.lock     held by the process that trains
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from pydantic import Field
 from core.base.config import Config, validated
 from core.base.errors import ConfigError, RunError
 from core.base.events import Event
+from core.base.json_values import finite
 from core.engine.checkpoints import CheckpointStore
 from core.engine.locks import LOCK_NAME, FolderLock
 
@@ -62,20 +62,11 @@ class Run:
     def create(folder: Path | str, config: RunConfig) -> Run:
         """Make a new run in an empty or missing folder and lock it for this process."""
         folder = Path(folder)
-        if Run.is_run(folder):
-            raise RunError(f"{folder}: already holds a run. Resume it, or choose another folder.")
+        Run.check_free(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            strangers = [item.name for item in folder.iterdir() if not _is_ours(item.name)]
         except OSError as error:
-            raise RunError(
-                f"{folder}: cannot be used as a run folder ({error.strerror}). Choose another one."
-            ) from None
-        if strangers:
-            raise RunError(
-                f"{folder}: holds {len(strangers)} other files (first: {min(strangers)}). "
-                "Choose an empty folder for the run."
-            )
+            raise _unusable(folder, error) from None
         run = Run(folder, config.model_copy(update={"versions": config.versions or versions()}))
         run.acquire()
         try:
@@ -85,6 +76,25 @@ class Run:
             run.release()
             raise RunError(f"{folder / CONFIG_NAME}: could not be written ({error}).") from None
         return run
+
+    @staticmethod
+    def check_free(folder: Path | str) -> None:
+        """Raise a RunError unless `create` could make a run here: ask before long preparations."""
+        folder = Path(folder)
+        if Run.is_run(folder):
+            raise RunError(f"{folder}: already holds a run. Resume it, or choose another folder.")
+        try:
+            items = list(folder.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unusable(folder, error) from None
+        strangers = [item.name for item in items if not _is_ours(item.name)]
+        if strangers:
+            raise RunError(
+                f"{folder}: holds {len(strangers)} other files (first: {min(strangers)}). "
+                "Choose an empty folder for the run."
+            )
 
     @staticmethod
     def open(folder: Path | str) -> Run:
@@ -140,7 +150,7 @@ class Run:
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add one line; numbers that are not finite become null, since JSON has no word for them."""
-        line = json.dumps(_finite({"step": step, **values}), allow_nan=False)
+        line = json.dumps(finite({"step": step, **values}), allow_nan=False)
         try:
             if self._metrics is None:
                 self._metrics = open(self.folder / METRICS_NAME, "a", encoding="utf-8")  # noqa: SIM115
@@ -184,6 +194,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _unusable(folder: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{folder}: cannot be used as a run folder ({error.strerror}). Choose another one."
+    )
+
+
 def _is_ours(name: str) -> bool:
     """Whether a file may be left over from a creation that was interrupted."""
     return name in (LOCK_NAME, CONFIG_NAME + ".tmp")
@@ -220,13 +236,3 @@ def _lines(content: bytes) -> list[tuple[dict[str, Any], int]]:
         found.append((entry, end + 1))
         start = end + 1
     return found
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
