@@ -125,11 +125,6 @@ class OrbitControl:
         wanted = min(max(wanted, NEAREST * self.radius), FARTHEST * self.radius)
         self._move_to(self.pivot + offset / distance * wanted)
 
-    def dolly(self, amount: float) -> None:
-        """Go forward by `amount` radii and take the pivot along, through whatever is there."""
-        if _finite(amount):
-            self._move_both(self._rotation()[:, 2] * amount * self.radius)
-
     def fly(
         self,
         move: tuple[float, float, float],

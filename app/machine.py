@@ -19,7 +19,7 @@ def describe(store: Store, home: Path, cores: int) -> None:
     store.update(
         machine__cores=cores,
         machine__processor=f"{processor()}, {cores_text(cores)}",
-        machine__graphics="known when the engine is ready",
+        machine__graphics="looked up while the engine starts",
         machine__memory=data_size(total_memory()) if total_memory() else "unknown",
         machine__disk=f"{data_size(shutil.disk_usage(_existing(home)).free)} free",
     )

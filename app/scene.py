@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 WEIGH_EVERY_S = 4.0
 BATCH = 12  # thumbnails shown at once
+WEIGHING = "Measuring the size of the scene"
 
 
 class Scene:
@@ -187,8 +188,8 @@ class Scene:
             source = self._content.source if self._content is not None else None
             is_file = source is not None and trainer is None and source.is_file()
             file = source if is_file else None
-            if not self._jobs.is_running("Weighing"):
-                self._jobs.start("Weighing", lambda _task: weigh(snapshot, file), self._weighed_up)
+            if not self._jobs.is_running(WEIGHING):
+                self._jobs.start(WEIGHING, lambda _task: weigh(snapshot, file), self._weighed_up)
 
     def note(self, event: Event) -> None:
         """Remember what an event says about the scene."""

@@ -34,7 +34,6 @@ from app.actions import Action
 from app.engine import Engine, load_engine
 from app.jobs import ENGINE, LEAVING, OPENING, Jobs
 from app.opening import Content, open_path
-from app.panels.help import SHORTCUTS
 from app.panels.words import named
 from app.readings import Readings
 from app.scene import Scene
@@ -81,7 +80,7 @@ class Session:
             self.store, self._events, self._jobs, self._training, self._views, self.home
         )
         self._is_closed = False
-        self.store.update(page="start", title="HyRF Studio", help__shortcuts=SHORTCUTS, status=())
+        self.store.update(page="start", title="HyRF Studio", status=())
         self.store.update(engine__state="starting", engine__text="starting")
         machine.describe(self.store, self.home, cores_available())
         self.store.set("recent", self._scene.recent.rows())

@@ -63,11 +63,6 @@ class Views:
         return len(self._views)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Views that are open."""
-        return tuple(self._views)
-
-    @property
     def is_moving(self) -> bool:
         """Whether a hand is on any camera."""
         now = self._clock()
@@ -115,6 +110,8 @@ class Views:
         """Forget a view."""
         if self._views.pop(name, None) is not None:
             self._store.set(f"camera.{name}", None)
+            if name == self.last:
+                self.last = next(reversed(self._views), "")
 
     def reset(self, name: str) -> None:
         """Return to the first view of the scene."""

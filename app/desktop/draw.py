@@ -25,9 +25,8 @@ from app.desktop.controls import (
 )
 from app.desktop.curves import draw_plot
 from app.desktop.displays import draw_progress, draw_readout, draw_shares, draw_text
-from app.desktop.gallery import draw_gallery
 from app.desktop.kit import Drawn, Item, Kit, inside
-from app.desktop.lists import draw_notices, draw_table
+from app.desktop.lists import draw_gallery, draw_notices, draw_table
 from app.panels.layout import Panel, not_shown
 from app.panels.widgets import (
     Button,

@@ -37,7 +37,7 @@ def panel(store: Store) -> Group:
             ),
             Text(
                 tint="secondary",
-                text="PLY keeps the Gaussians with their colour baked; the neural background is left out.",
+                text="PLY holds Gaussians only, without the neural background and the finest changes of colour.",
             ),
         ),
     )

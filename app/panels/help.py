@@ -1,9 +1,6 @@
-"""The sheet of shortcuts, as data for menus, tooltips and the help panel."""
+"""The keys and what the mouse does, for the sheet of the desktop window."""
 
 from __future__ import annotations
-
-from app.panels.widgets import Group, Table
-from app.store import Store
 
 # Sentence case and the words of the menus; a test compares the keys with those that the window knows.
 SHORTCUTS: tuple[tuple[str, str], ...] = (
@@ -32,10 +29,3 @@ SHORTCUTS: tuple[tuple[str, str], ...] = (
     ("Esc", "Stop flying, leave the controls, close this sheet"),
     ("Ctrl+Q", "Quit"),
 )
-
-
-def panel(store: Store) -> Group:
-    """Describe the sheet; the session puts `SHORTCUTS` into the store."""
-    return Group(
-        "Help", (Table(key="help.shortcuts", columns=("Keys", "What they do")),), is_open=False
-    )

@@ -15,7 +15,7 @@ def panel(store: Store) -> Group:
         Choice(
             label="Show",
             key="layers.mode",
-            tooltip="Both (1), Gaussians (2) or Background (3); the picture follows without a new render",
+            tooltip="Both (1), Gaussians (2) or Background (3); the picture follows at once",
             options=(BOTH, GAUSSIANS, BACKGROUND),
             names=("Both", "Gaussians", "Background"),
             tints=("text", "gaussians", "neural"),
@@ -26,7 +26,7 @@ def panel(store: Store) -> Group:
         Slider(
             label="Blend",
             key="layers.blend",
-            tooltip="Fade from the Gaussians alone (0) over both (0.5) to the neural background alone (1)",
+            tooltip="Fade from Gaussians only (0) through both (0.5) to the neural background only (1)",
             low=GAUSSIANS,
             high=BACKGROUND,
             default=BOTH,

@@ -14,7 +14,6 @@ from app.panels import (
     curves,
     evaluation,
     export,
-    help,
     layers,
     notices,
     scene,
@@ -48,4 +47,3 @@ START: tuple[Panel, ...] = (start.panel, start.recent, start.machine, notices.pa
 LEFT: tuple[Panel, ...] = (train.panel, cameras.panel)
 RIGHT: tuple[Panel, ...] = (layers.panel, scene.panel, export.panel)
 BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)
-HELP: tuple[Panel, ...] = (help.panel,)

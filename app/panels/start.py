@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.actions import OpenDemo, OpenPath
-from app.panels.task import task_widgets
+from app.panels.notices import task_widgets
 from app.panels.widgets import Button, Group, Path, Readout, Row, Text
 from app.panels.words import shortened
 from app.store import Store
@@ -76,7 +76,7 @@ def machine(store: Store) -> Group:
             Readout(label="Processor", key="machine.processor"),
             Readout(label="Graphics", key="machine.graphics"),
             Readout(label="Memory", key="machine.memory"),
-            Readout(label="Free disk", key="machine.disk"),
+            Readout(label="Disk", key="machine.disk"),
             Readout(label="Engine", key="engine.text"),
         ),
     )

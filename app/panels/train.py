@@ -16,7 +16,7 @@ from app.actions import (
     StepOnce,
     StopTraining,
 )
-from app.panels.task import task_widgets
+from app.panels.notices import task_widgets
 from app.panels.widgets import (
     Button,
     Choice,
@@ -77,7 +77,12 @@ def _no_capture(store: Store) -> tuple[Widget | Group, ...]:
 def _progress(store: Store) -> tuple[Widget, ...]:
     state = store.get("train.state", "idle")
     if state == "idle":
-        return (Text(tint="secondary", text="Nothing is training. What you see are seed points."),)
+        return (
+            Text(
+                tint="secondary",
+                text="Nothing is training yet. The picture shows the points that training starts from.",
+            ),
+        )
     widgets: tuple[Widget, ...] = (Progress(label="Step", key="train.progress"),)
     if state == "running":
         widgets += (
@@ -169,9 +174,7 @@ def _pending(store: Store) -> tuple[Widget, ...]:
 def _settings(store: Store) -> Group:
     knobs: tuple[Knob, ...] = store.get("train.knobs", ())
     if not knobs:
-        return Group(
-            "Settings", (Text(tint="secondary", text="Settings appear when the engine is ready."),)
-        )
+        return Group("Settings", (Text(tint="secondary", text="Settings appear in a moment."),))
     sections: dict[str, list[Knob]] = {}
     for knob in knobs:
         if not knob.is_live:
@@ -182,7 +185,7 @@ def _settings(store: Store) -> Group:
             Toggle(
                 label="Training waits while the camera moves",
                 key="train.yields",
-                tooltip="Gives the picture all cores while you move; training goes on at once afterwards",
+                tooltip="Keeps the picture quick while you move; training goes on at once afterwards",
                 is_live=True,
                 action=SetYield(),
             ),

@@ -1,4 +1,7 @@
-"""The layout of the page: layers and scene on the right, training and curves on the left."""
+"""The layout of the page, layers and scene on the right, training and curves on the left, and its keys.
+
+The browser lists the keys with Ctrl+K; those that need a file dialog or a key viser lacks are absent.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,24 @@ from typing import Any
 
 import viser
 
+from app.actions import Action, FrameScene, ResetView, SetBlend, TogglePause
 from app.panels import layout
 from app.store import Store
 from app.web import html
 from app.web.controls import Post
 from app.web.draw import Drawer
+from core.render.view import BACKGROUND, BOTH, GAUSSIANS
 
 COLUMN_WIDTH = 300  # CSS pixels: two columns leave 680 of 1280 to the picture
 START_WIDTH = 420
+KEYS: tuple[tuple[str, Any, Action], ...] = (
+    ("Frame the scene", "F", FrameScene("")),
+    ("Reset the view", "R", ResetView("")),
+    ("Show both", "1", SetBlend(BOTH)),
+    ("Show Gaussians", "2", SetBlend(GAUSSIANS)),
+    ("Show background", "3", SetBlend(BACKGROUND)),
+    ("Pause or resume training", "space", TogglePause()),
+)
 
 
 class Page:
@@ -28,6 +41,8 @@ class Page:
         self._title = ""
         server.gui.main_panel.dock_right()
         self.status = server.gui.add_html("", order=1000.0)
+        for label, key, action in KEYS:
+            server.gui.add_command(label, hotkey=key).on_trigger(_posting(action, post))
 
     def draw(self) -> None:
         """Bring every column up to date with the store."""
@@ -70,3 +85,10 @@ class Page:
 
     def _add(self, container: Any, panels: tuple[layout.Panel, ...]) -> None:
         self.drawers.append((Drawer(self.server.gui, container, self.store, self.post), panels))
+
+
+def _posting(action: Action, post: Post) -> Any:
+    async def triggered(event: Any) -> None:
+        post(action, event.client_id)
+
+    return triggered

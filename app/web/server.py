@@ -19,7 +19,7 @@ import viser
 
 from app.actions import Action
 from app.palette import DARK
-from app.web import address, keys
+from app.web import address
 from app.web.guard import Guard, guarded, is_loopback
 from app.web.page import Page
 from app.web.viewport import Viewport, for_client
@@ -71,7 +71,6 @@ class WebServer:
             control_width="medium",
         )
         self.page = Page(self.viser, self.session.store, self.post)
-        keys.register(self.viser.gui, self.post)
 
         async def came(client: viser.ClientHandle) -> None:
             self._arrivals.put((client, True))

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from app import actions as do
-from app.panels.help import SHORTCUTS
 from app.store import Store
 from core.base.config import Knob
 from core.capture.camera import Camera, look_at
@@ -158,7 +157,6 @@ def start_values() -> dict[str, object]:
             ("chess king", "/data/captures/chess_king", "27.4 dB, 1.9 MB, 3 days ago"),
         ),
         "status": ("CPU, 4 cores", "Kernels ready", "11.2 of 16 GB free"),
-        "help.shortcuts": SHORTCUTS,
     }
 
 

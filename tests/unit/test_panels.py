@@ -11,7 +11,7 @@ from app.palette import DARK
 from app.panels import cameras, export, layers, notices, start, train, words
 from app.panels import widgets as kinds
 from app.panels.help import SHORTCUTS
-from app.panels.layout import BOTTOM, HELP, LEFT, RIGHT, START
+from app.panels.layout import BOTTOM, LEFT, RIGHT, START
 from app.panels.widgets import (
     Button,
     Choice,
@@ -27,7 +27,7 @@ from app.panels.widgets import (
 from app.store import Store
 from core.base.config import Config, Field, Knob, knobs, live
 
-EVERY = (*START, *LEFT, *RIGHT, *BOTTOM, *HELP)
+EVERY = (*START, *LEFT, *RIGHT, *BOTTOM)
 
 
 class Densify(Config):
