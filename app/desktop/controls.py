@@ -6,6 +6,7 @@ show a value. Setting an item from here calls no callback, so a value from the s
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
@@ -188,13 +189,17 @@ def draw_path(widget: Path, kit: Kit, width: int) -> Drawn:
     """Draw a field for a path, the button that uses it and one that opens the file dialog."""
     kit.label(widget, width)
     gap = kit.theme.px(8)
+    shown = [""]
 
     def use() -> None:
         path = dpg.get_value(item).strip()
-        if path:
-            kit.post(widget.action, value=path)
-        else:
+        if not path:
             browse()
+        elif widget.mode == "save_file" and path != shown[0]:  # typed by hand
+            path += "" if os.path.splitext(path)[1] else "".join(widget.suffixes[:1])
+            kit.ask_before_replacing(path, lambda path: kit.post(widget.action, value=path))
+        else:
+            kit.post(widget.action, value=path)
 
     def browse() -> None:
         kit.ask_path(widget, picked)
@@ -221,6 +226,9 @@ def draw_path(widget: Path, kit: Kit, width: int) -> Drawn:
             callback=use,
         )
         dpg.add_button(label="Browse…", width=small, enabled=widget.is_enabled, callback=browse)
-    return Drawn(
-        lambda value: dpg.set_value(item, "" if value is None else str(value)), item, is_typed=True
-    )
+
+    def show(value: Any) -> None:
+        shown[0] = "" if value is None else str(value)
+        dpg.set_value(item, shown[0])
+
+    return Drawn(show, item, is_typed=True)

@@ -54,7 +54,7 @@ class Dialogs:
             path = str(answer.get("file_path_name", ""))
             self.close()
             if mode == "save_file":
-                self._checked_for_overwriting(_with_suffix(path, suffixes), picked)
+                self.ask_before_replacing(_with_suffix(path, suffixes), picked)
             elif path:
                 picked(path)
 
@@ -74,8 +74,9 @@ class Dialogs:
                 for suffix in suffixes or (".*",):
                     dpg.add_file_extension(suffix)
 
-    def _checked_for_overwriting(self, path: str, picked: Callable[[str], None]) -> None:
-        if not Path(path).exists():
+    def ask_before_replacing(self, path: str, picked: Callable[[str], None]) -> None:
+        """Hand on a path to write to, after a question where a file is there already."""
+        if not Path(path).expanduser().exists():
             picked(path)
             return
         question = f"{Path(path).name} exists already. Replacing it cannot be undone."

@@ -53,6 +53,7 @@ class Kit:
     theme: Theme
     send: Callable[[Action], None]
     ask_path: Callable[[Widget, Callable[[str], None]], None]
+    ask_before_replacing: Callable[[str, Callable[[str], None]], None]
     strip_height: int = 150
     num_posted: int = 0
     posted_at: float = 0.0

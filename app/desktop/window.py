@@ -97,7 +97,9 @@ class Window:
         for _ in range(2):
             dpg.render_dearpygui_frame()  # texts can be measured once their fonts were drawn
         dpg.set_viewport_clear_color((*self.theme.color("window"), 255))
-        self.kit = Kit(self.theme, self.session.post, self._ask_for)
+        self.kit = Kit(
+            self.theme, self.session.post, self._ask_for, self.dialogs.ask_before_replacing
+        )
         self.dialogs.kit = self.kit
         self.commands = Commands(self, self.store, self.session.post)
         with dpg.window(no_scrollbar=True, no_scroll_with_mouse=True) as self.root:

@@ -163,7 +163,13 @@ class Stage:
         self.store, self.posted = store, []
         self.described = widget if isinstance(widget, Group) else Group("Panel", (widget,))
         self.asked: list[Callable[[str], None]] = []
-        self.kit = Kit(theme, self.posted.append, lambda _, picked: self.asked.append(picked))
+        self.replacing: list[str] = []
+        self.kit = Kit(
+            theme,
+            self.posted.append,
+            lambda _, picked: self.asked.append(picked),
+            lambda path, _: self.replacing.append(path),
+        )
         with dpg.window() as root:
             box = dpg.add_group()
         dpg.set_primary_window(root, True)

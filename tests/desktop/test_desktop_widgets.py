@@ -236,6 +236,19 @@ def test_a_path_is_typed_or_picked(driver):
 
 
 @windowed
+def test_a_typed_path_is_not_written_to_before_the_question_about_it(driver):
+    widget = Path("Scene file", "path", mode="save_file", suffixes=(".hyrf",), action=OpenPath())
+    stage = driver.open_widget(widget, store_with(path="/own.hyrf"))
+    (field,) = stage.items("mvInputText")
+    saves, _ = stage.items("mvButton")
+    driver.click(saves)
+    assert (stage.take(), stage.replacing) == ([OpenPath("/own.hyrf")], [])
+    dpg.set_value(field, "/other")
+    driver.click(saves)
+    assert (stage.take(), stage.replacing) == ([], ["/other.hyrf"])
+
+
+@windowed
 def test_texts_and_readouts_follow_the_store(driver):
     group = Group("Panel", (Readout("Speed", "speed"), Text(key="line"), Text(text="Fixed")))
     stage = driver.open_widget(group, store_with(speed="3.1 steps/s", line="one"))
