@@ -1,14 +1,20 @@
-"""Read a COLMAP model, binary or text.
+"""Read a COLMAP model, binary or text, through pycolmap.
 
-The files are walked here, record by record, so that a count that does not fit the file is refused
-with its byte offset (or line) before anything is allocated for it. Old models of three files and new ones with
-rigs.bin and frames.bin are read alike: both keep each image's own pose in images.bin.
+pycolmap believes every count and length it reads, so the records are walked here first: one that
+does not fit its file is refused with its byte offset (or line). pycolmap then reads copies of
+exactly what was walked. rigs and frames stay behind, because the images file holds every picture's
+own pose in old and new models alike.
 """
 
 from __future__ import annotations
 
+import math
 import struct
+import tempfile
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,20 +23,15 @@ from core.capture.frames import Frame, Listing
 from core.capture.lens import Lens, check_lens
 from core.capture.pictures import PictureFolder
 
-# COLMAP's model ids: name, number of focal lengths, number of all parameters
-MODELS = {
-    0: ("SIMPLE_PINHOLE", 1, 3), 1: ("PINHOLE", 2, 4), 2: ("SIMPLE_RADIAL", 1, 4),
-    3: ("RADIAL", 1, 5), 4: ("OPENCV", 2, 8), 5: ("OPENCV_FISHEYE", 2, 8),
-    6: ("FULL_OPENCV", 2, 12), 7: ("FOV", 2, 5), 8: ("SIMPLE_RADIAL_FISHEYE", 1, 4),
-    9: ("RADIAL_FISHEYE", 1, 5), 10: ("THIN_PRISM_FISHEYE", 2, 12),
-    11: ("RAD_TAN_THIN_PRISM_FISHEYE", 2, 16),
-}  # fmt: skip
-NAMED_MODELS = {name: (focals, total) for name, focals, total in MODELS.values()}
-MAX_NAME_BYTES = 4096
+if TYPE_CHECKING:
+    import pycolmap
+
 PLACES = ("sparse/0", "sparse", ".")
 PICTURE_PLACES = ("images", "input", ".")
 
-Pose = tuple[str, int, np.ndarray]  # picture name, camera id, camera_to_world
+# what a walk finds: camera ids, and picture name and camera id by image id. The names are taken
+# from here because pycolmap cuts those in text at the first space
+Found = tuple[set[int], dict[int, tuple[str, int]]]
 
 
 def find_model(folder: Path) -> Path | None:
@@ -44,210 +45,184 @@ def find_model(folder: Path) -> Path | None:
 
 def read_colmap(folder: Path) -> Listing:
     """Read the COLMAP model of a capture folder."""
-    model = find_model(folder)
-    if model is None:
+    place = find_model(folder)
+    if place is None:
         raise CaptureError(f"{folder.name}: there is no cameras.bin or cameras.txt.")
-    is_binary = (model / "cameras.bin").is_file()
+    is_binary = (place / "cameras.bin").is_file()
     suffix = ".bin" if is_binary else ".txt"
-    if not (model / f"images{suffix}").is_file():
+    if not (place / f"images{suffix}").is_file():
         raise CaptureError(f"{folder.name}: cameras{suffix} has no images{suffix} beside it.")
-    if is_binary:
-        lenses = _binary_cameras(_Bytes(model / "cameras.bin"))
-        poses = _binary_images(_Bytes(model / "images.bin"))
-    else:
-        lenses = _text_cameras(model / "cameras.txt")
-        poses = _text_images(model / "images.txt")
-    points, colors, notices = np.zeros((0, 3)), np.zeros((0, 3), np.uint8), ()
-    if (model / "points3D.bin").is_file() and is_binary:
-        points, colors = _binary_points(_Bytes(model / "points3D.bin"))
-    elif (model / "points3D.txt").is_file():
-        points, colors = _text_points(model / "points3D.txt")
-    searched = tuple(folder / place for place in PICTURE_PLACES)
-    pictures = PictureFolder(*searched)
-    frames = []
-    for name, camera_id, pose in poses:
-        if camera_id not in lenses:
+    # an empty list of points stands in for a file that is not there
+    files = {f"points3D{suffix}": bytes(8) if is_binary else b""}
+    for name in (f"cameras{suffix}", f"images{suffix}", f"points3D{suffix}"):
+        if (place / name).is_file():
+            files[name] = (place / name).read_bytes()
+    cameras, names = _walk_binary(files) if is_binary else _walk_text(files)
+    for name, camera_id in names.values():
+        if camera_id not in cameras:
             raise CaptureError(
                 f"images{suffix}: {name} uses camera {camera_id}, which cameras{suffix} does not hold."
             )
+    model = _read_walked(files, folder.name)
+    lenses = {
+        key: _lens(camera, f"cameras{suffix}, camera {key}")
+        for key, camera in model.cameras.items()
+    }
+    searched = tuple(folder / name for name in PICTURE_PLACES)
+    pictures = PictureFolder(*searched)
+    frames = []
+    for image_id, (name, camera_id) in sorted(names.items()):
+        pose = _camera_to_world(model.images[image_id])
         frames.append(Frame(name, pictures.find(name), pose, lenses[camera_id]))
-    return Listing(f"COLMAP model {suffix}", tuple(frames), searched, points, colors, notices)
+    seeds = [point for _, point in sorted(model.points3D.items(), key=itemgetter(0))]
+    points = np.array([point.xyz for point in seeds]).reshape(-1, 3)
+    colors = np.array([point.color for point in seeds], np.uint8).reshape(-1, 3)
+    return Listing(f"COLMAP model {suffix}", tuple(frames), searched, points, colors)
 
 
-def _lens(model: str, width: int, height: int, params: tuple[float, ...], where: str) -> Lens:
-    focals = NAMED_MODELS[model][0]
+def _read_walked(files: dict[str, bytes], capture: str) -> pycolmap.Reconstruction:
+    """Let pycolmap read files whose records were walked."""
+    import pycolmap
+
+    with tempfile.TemporaryDirectory(prefix="hyrf-colmap-") as folder:
+        for name, data in files.items():
+            # the blank line stands in for the observations that a last picture in text may lack
+            (Path(folder) / name).write_bytes(data + b"\n\n" * name.endswith(".txt"))
+        try:
+            return pycolmap.Reconstruction(folder)
+        except (ValueError, LookupError, RuntimeError) as error:
+            raise CaptureError(
+                f"{capture}: the COLMAP model contradicts itself ({error}). Export it again."
+            ) from None
+
+
+def _lens(camera: pycolmap.Camera, where: str) -> Lens:
+    params, focals = camera.params.tolist(), len(camera.focal_length_idxs())
     fx, fy, (cx, cy) = params[0], params[focals - 1], params[focals : focals + 2]
-    return check_lens(Lens(width, height, fx, fy, cx, cy, model, params[focals + 2 :]), where)
+    rest = camera.model.name, tuple(params[focals + 2 :])
+    return check_lens(Lens(camera.width, camera.height, fx, fy, cx, cy, *rest), where)
 
 
-def _pose(qvec: tuple[float, ...], tvec: tuple[float, ...]) -> np.ndarray:
-    """Invert COLMAP's world-to-camera (w, x, y, z quaternion and translation); no number when it has no rotation."""
-    quaternion = np.asarray(qvec, dtype=np.float64)
-    length = np.linalg.norm(quaternion)
-    if not np.isfinite(length) or length < 1e-9:
-        return np.full((4, 4), np.nan)
-    w, x, y, z = quaternion / length
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = rotation.T, -rotation.T @ np.asarray(tvec)
-    return pose
+def _num_parameters(model: int | str, where: str) -> int:
+    """Return how many numbers a camera model has, or refuse it by name."""
+    import pycolmap
+
+    try:
+        camera = pycolmap.Camera.create_from_model_id(1, model, 1.0, 1, 1)
+    except (ValueError, TypeError):
+        camera = None
+    if camera is None or not camera.focal_length_idxs():
+        name = model if camera is None else camera.model.name
+        raise CaptureError(
+            f"{where}: camera model {name} is not supported. Undistort the pictures first."
+        )
+    return len(camera.params)
+
+
+def _camera_to_world(image: pycolmap.Image) -> np.ndarray:
+    """Return the pose [4, 4] of a picture; no number when it has no rotation."""
+    pose = image.cam_from_world()
+    camera_to_world = np.full((4, 4), np.nan)
+    if pose.rotation.norm() > 1e-9:
+        pose.rotation.normalize()
+        camera_to_world[:] = np.eye(4)
+        camera_to_world[:3] = pose.inverse().matrix()
+    return camera_to_world
 
 
 class _Bytes:
-    """A binary file with a position; every read is checked against its end."""
+    """A binary file with a position; every step is checked against its end."""
 
-    def __init__(self, path: Path) -> None:
-        self.name, self.data, self.at = path.name, path.read_bytes(), 0
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name, self.data, self.at = name, data, 0
+
+    def skip(self, size: int) -> bytes:
+        start, self.at = self.at, self.at + size
+        if self.at > len(self.data):
+            raise CaptureError(
+                f"{self.name} ends at byte {len(self.data)} in the middle of a record that starts at "
+                f"byte {start}. Copy or export the model again."
+            )
+        return self.data[start : self.at]
 
     def take(self, layout: str) -> tuple:
-        size = struct.calcsize("<" + layout)
-        self.need(size)
-        values = struct.unpack_from("<" + layout, self.data, self.at)
-        self.at += size
-        return values
+        return struct.unpack("<" + layout, self.skip(struct.calcsize("<" + layout)))
 
     def count(self, least_bytes: int, what: str) -> int:
         """Read a number of records and refuse it when that many cannot follow."""
-        start = self.at
-        (number,) = self.take("Q")
-        if number * least_bytes > len(self.data) - self.at:
+        start, (number,) = self.at, self.take("Q")
+        left = len(self.data) - self.at
+        if number * least_bytes > left:
             raise CaptureError(
-                f"{self.name}: byte {start} promises {number} {what}, but only "
-                f"{len(self.data) - self.at} bytes follow. Copy or export the model again."
+                f"{self.name}: byte {start} promises {number} {what}, but only {left} bytes follow. "
+                "Copy or export the model again."
             )
         return number
 
-    def skip(self, size: int) -> None:
-        self.need(size)
-        self.at += size
-
-    def need(self, size: int) -> None:
-        if size > len(self.data) - self.at:
-            raise CaptureError(
-                f"{self.name} ends at byte {len(self.data)} in the middle of a record that starts at "
-                f"byte {self.at}. Copy or export the model again."
-            )
-
     def text(self) -> str:
-        end = self.data.find(b"\0", self.at, self.at + MAX_NAME_BYTES)
-        if end < 0:
-            raise CaptureError(
-                f"{self.name}: the picture name at byte {self.at} does not end. Copy or export the model again."
-            )
-        value = self.data[self.at : end].decode("utf-8", "surrogateescape")
-        self.at = end + 1
-        return value
+        end = self.data.find(b"\0", self.at)
+        size = (end if end >= 0 else len(self.data)) - self.at + 1
+        return self.skip(size)[:-1].decode("utf-8", "surrogateescape")
 
 
-def _binary_cameras(file: _Bytes) -> dict[int, Lens]:
-    lenses = {}
-    for _ in range(file.count(48, "cameras")):
-        start = file.at
-        camera_id, model_id, width, height = file.take("iiQQ")
-        where = f"{file.name}, camera {camera_id} at byte {start}"
-        if model_id not in MODELS:
-            raise CaptureError(
-                f"{where}: camera model {model_id} is not supported. Undistort the pictures first."
-            )
-        name, _, total = MODELS[model_id]
-        lenses[camera_id] = _lens(name, width, height, file.take(f"{total}d"), where)
-    return lenses
-
-
-def _binary_images(file: _Bytes) -> list[Pose]:
-    poses = []
+def _walk_binary(files: dict[str, bytes]) -> Found:
+    cameras, names = set(), {}
+    file = _Bytes("cameras.bin", files["cameras.bin"])
+    for _ in range(file.count(40, "cameras")):
+        where = f"{file.name}, camera at byte {file.at}"
+        camera_id, model = file.take("Ii16x")
+        file.skip(8 * _num_parameters(model, where))
+        cameras.add(camera_id)
+    file = _Bytes("images.bin", files["images.bin"])
     for _ in range(file.count(73, "images")):
-        _, *numbers, camera_id = file.take("i7di")
-        name = file.text()
-        file.skip(24 * file.count(24, f"observations of {name}"))
-        poses.append((name, camera_id, _pose(tuple(numbers[:4]), tuple(numbers[4:]))))
-    return poses
+        image_id, camera_id = file.take("I56xI")
+        names[image_id] = (file.text(), camera_id)
+        file.skip(24 * file.count(24, "observations"))
+    file = _Bytes("points3D.bin", files["points3D.bin"])
+    for _ in range(file.count(51, "points")):
+        file.skip(43)
+        file.skip(8 * file.count(8, "observations"))
+    return cameras, names
 
 
-def _binary_points(file: _Bytes) -> tuple[np.ndarray, np.ndarray]:
-    count = file.count(51, "points")
-    points, colors = np.empty((count, 3)), np.empty((count, 3), np.uint8)
-    for index in range(count):
-        _, *values, _ = file.take("Q3d3Bd")
-        points[index], colors[index] = values[:3], values[3:]
-        file.skip(8 * file.count(8, "observations of a point"))
-    return points, colors
-
-
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Return (line number, words) of the lines that are no comments; empty lines stay, they mean 'no observations'."""
-    lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    return [
-        (number, line.split())
-        for number, line in enumerate(lines, start=1)
-        if not line.lstrip().startswith("#")
-    ]
-
-
-def _floats(words: list[str], path: Path, line: int) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in words)
-    except ValueError:
-        raise CaptureError(
-            f"{path.name}, line {line}: '{' '.join(words)[:60]}' are not all numbers. Export the model again."
-        ) from None
-
-
-def _short_line(path: Path, line: int, words: list[str], wanted: int) -> CaptureError:
-    return CaptureError(
-        f"{path.name}, line {line}: {len(words)} words where at least {wanted} belong. Export the model again."
-    )
-
-
-def _text_cameras(path: Path) -> dict[int, Lens]:
-    lenses = {}
-    for line, words in _rows(path):
-        if not words:
-            continue
-        where = f"{path.name}, line {line}"
-        if len(words) < 5:
-            raise _short_line(path, line, words, 5)
-        if words[1] not in NAMED_MODELS:
+def _walk_text(files: dict[str, bytes]) -> Found:
+    cameras, names = set(), {}
+    for where, words, whole in _rows(files, "cameras.txt", 5, (0, 2, 3), slice(4, None)):
+        model, given = words[1].decode("utf-8", "replace"), len(words) - 4
+        if given != (wanted := _num_parameters(model, where)):
             raise CaptureError(
-                f"{where}: camera model {words[1]} is not supported. Undistort the pictures first."
+                f"{where}: {model} has {wanted} parameters, {given} are given. Export it again."
             )
-        total = NAMED_MODELS[words[1]][1]
-        if len(words) != 4 + total:
-            raise CaptureError(
-                f"{where}: {words[1]} has {total} parameters, {len(words) - 4} are given. Export it again."
-            )
-        camera_id, width, height, *params = _floats([words[0], *words[2:]], path, line)
-        lenses[int(camera_id)] = _lens(words[1], int(width), int(height), tuple(params), where)
-    return lenses
+        cameras.add(whole[0])
+    for _, words, whole in _rows(files, "images.txt", 10, (0, 8), slice(1, 8)):
+        name = b" ".join(words[9:]).decode("utf-8", "surrogateescape")
+        names[whole[0]] = (name, whole[1])
+    for _ in _rows(files, "points3D.txt", 8, (0,), slice(1, 8)):
+        pass  # points themselves are pycolmap's
+    return cameras, names
 
 
-def _text_images(path: Path) -> list[Pose]:
-    rows = _rows(path)
-    while rows and not rows[0][1]:
-        rows.pop(0)
-    poses = []
-    for line, words in rows[::2]:
-        if not words:
+def _rows(
+    files: dict[str, bytes], name: str, least: int, whole: Iterable[int], real: slice
+) -> Iterator[tuple[str, list[bytes], list[int]]]:
+    """Yield place, words and whole numbers of each record, when the columns hold the numbers they should."""
+    lines = enumerate(files[name].split(b"\n"), start=1)
+    for number, line in lines:
+        words, where = line.split(), f"{name}, line {number}"
+        if not words or words[0].startswith(b"#"):
             continue
-        if len(words) < 10:
-            raise _short_line(path, line, words, 10)
-        numbers = _floats(words[1:9], path, line)
-        poses.append((" ".join(words[9:]), int(numbers[7]), _pose(numbers[:4], numbers[4:7])))
-    return poses
-
-
-def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    values = []
-    for line, words in _rows(path):
-        if words and len(words) < 8:
-            raise _short_line(path, line, words, 8)
-        if words:
-            values.append(_floats(words[1:7], path, line))
-    table = np.asarray(values, dtype=np.float64).reshape(-1, 6)
-    return table[:, :3], np.clip(table[:, 3:], 0, 255).astype(np.uint8)
+        if len(words) < least:
+            problem = f"{len(words)} words where at least {least} belong"
+            raise CaptureError(f"{where}: {problem}. Export the model again.")
+        try:
+            ids, values = [int(words[i]) for i in whole], [float(word) for word in words[real]]
+        except ValueError:
+            values = [math.nan]
+        if not all(map(math.isfinite, values)) or min(ids) < 0:
+            text = line.decode("utf-8", "replace")[:60]
+            raise CaptureError(
+                f"{where}: in '{text}' not all numbers can be used. Export the model again."
+            )
+        yield where, words, ids
+        if name == "images.txt":
+            next(lines, None)  # its observations, even when the line is empty

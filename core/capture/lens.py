@@ -21,8 +21,6 @@ from core.capture.camera import Camera
 PINHOLE_MODELS = ("SIMPLE_PINHOLE", "PINHOLE")
 # models that are a pinhole camera when all their distortion parameters are zero
 POLYNOMIAL_MODELS = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
-ONE_FOCAL_MODELS = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE")
-ONE_FOCAL_MODELS += ("RADIAL_FISHEYE", "SIMPLE_DIVISION", "SIMPLE_FISHEYE")
 MAX_ZOOM = 4.0
 
 
@@ -87,13 +85,9 @@ class Lens:
         """Map rays [P, 2] (x/z, y/z) to pixels [P, 2] of the distorted picture."""
         import pycolmap
 
-        focal = (self.fx,) if self.model in ONE_FOCAL_MODELS else (self.fx, self.fy)
-        camera = pycolmap.Camera(
-            model=self.model,
-            width=self.width,
-            height=self.height,
-            params=[*focal, self.cx, self.cy, *self.distortion],
-        )
+        camera = pycolmap.Camera.create_from_model_id(1, self.model, 1.0, self.width, self.height)
+        focals = (self.fx, self.fy)[: len(camera.focal_length_idxs())]
+        camera.params = [*focals, self.cx, self.cy, *self.distortion]
         return camera.img_from_cam(np.column_stack([rays, np.ones(len(rays))]))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,8 @@ class PictureFolder:
         for root in self.roots:
             path = root / relative
             for candidate in (path, *(path.with_name(path.name + suffix) for suffix in SUFFIXES)):
-                if candidate.suffix.lower() in SUFFIXES and candidate.is_file():
+                # os.path: a name that is too long for the disk is one that is not there
+                if candidate.suffix.lower() in SUFFIXES and os.path.isfile(candidate):
                     return candidate
             listed = self._listing(path.parent).get(unicodedata.normalize("NFC", path.name))
             if listed is not None:
@@ -141,7 +143,7 @@ class PictureFolder:
         """Return the folder's pictures by composed name, with and without suffix."""
         if folder not in self._listings:
             found: dict[str, Path] = {}
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            for path in sorted(folder.iterdir()) if os.path.isdir(folder) else ():
                 if path.suffix.lower() in SUFFIXES:
                     composed = unicodedata.normalize("NFC", path.name)
                     found.setdefault(composed, path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assets import DEMO
 from core.base.errors import CaptureError
-from core.capture.colmap import MODELS, read_colmap
+from core.capture.colmap import read_colmap
 from core.capture.opening import open_capture
 from core.capture.synthetic import cameras
 
@@ -97,13 +97,33 @@ def test_the_real_model_is_read_as_pycolmap_reads_it():
         assert image.camera.params.tolist() == [lens.fx, lens.fy, lens.cx, lens.cy]
 
 
-def test_parameter_counts_are_those_of_pycolmap():
+def test_every_camera_model_of_pycolmap_is_read_or_refused_by_name(tmp_path):
     import pycolmap
 
-    for model_id, (name, focals, total) in MODELS.items():
-        camera = pycolmap.Camera.create_from_model_name(1, name, 100.0, 10, 10)
-        assert int(camera.model.value) == model_id
-        assert (len(camera.focal_length_idxs()), len(camera.params)) == (focals, total)
+    refused = []
+    for name in set(pycolmap.CameraModelId.__members__) - {"INVALID"}:
+        camera = pycolmap.Camera.create_from_model_name(1, name, 250.0, 320, 240)
+        numbers = np.round(camera.params + 0.01 * np.arange(len(camera.params)), 3)
+        folder = tmp_path / name
+        folder.mkdir()
+        head = struct.pack("<QIiQQ", 1, 1, int(camera.model), 320, 240)
+        (folder / "cameras.bin").write_bytes(head + numbers.tobytes())
+        (folder / "images.bin").write_bytes(
+            struct.pack("<QI7dI", 1, 1, 1, 0, 0, 0, 0, 0, 4, 1) + b"a.jpg\0" + bytes(8)
+        )
+        if not camera.focal_length_idxs():
+            with pytest.raises(CaptureError, match=f"camera model {name} is not supported"):
+                read_colmap(folder)
+            refused.append(name)
+            continue
+        lens = read_colmap(folder).frames[0].lens
+        assert lens.model == name
+        # what the lens does is what pycolmap does with the numbers of the file
+        camera.params = numbers
+        ray = [0.1, -0.2]
+        wanted = camera.img_from_cam(np.array([[*ray, 1.0]]))
+        np.testing.assert_allclose(lens.project(np.array([ray])), wanted, atol=1e-9)
+    assert refused == ["EQUIRECTANGULAR"]
 
 
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])
@@ -163,7 +183,8 @@ def test_any_spoiled_byte_is_read_or_refused_never_worse(tmp_path_factory, data)
         ("cameras.txt", "1 PINHOLE 320 240 1 2 3", "line 1: PINHOLE has 4 parameters, 3 are given"),
         ("cameras.txt", "# c\n1 MAGIC 320 240 1 2 3", "line 2: camera model MAGIC"),
         ("cameras.txt", "1 PINHOLE x 240 1 2 3 4", "line 1: .* not all numbers"),
-        ("cameras.txt", "1 PINHOLE 320 240 nan 2 3 4", "not usable numbers"),
+        ("cameras.txt", "1 PINHOLE 320 240 nan 2 3 4", "line 1: .* not all numbers"),
+        ("cameras.txt", "1 PINHOLE 320 240 0 2 3 4", "not usable numbers"),
         ("images.txt", "1 1 0 0", "line 1: 4 words where at least 10"),
         ("images.txt", "1 1 0 0 0 0 0 4 9 a.jpg\n", "camera 9, which cameras.txt does not hold"),
         ("points3D.txt", "1 2 3", "line 1: 3 words where at least 8"),
@@ -183,6 +204,45 @@ def test_picture_names_with_spaces_are_read_from_text(tmp_path):
         "# two lines each\n1 1 0 0 0 0 0 4 1 my picture.jpg\n\n2 1 0 0 0 1 0 4 1 b.jpg\n1 2 -1\n"
     )
     assert [frame.name for frame in read_colmap(tmp_path).frames] == ["my picture.jpg", "b.jpg"]
+
+
+def test_the_last_picture_in_text_may_lack_its_line_of_observations(tmp_path):
+    (tmp_path / "cameras.txt").write_text("1 PINHOLE 320 240 250 250 160 120\n")
+    (tmp_path / "images.txt").write_text("1 1 0 0 0 0 0 4 1 a.jpg\n\n2 1 0 0 0 1 0 4 1 b.jpg")
+    assert [frame.name for frame in read_colmap(tmp_path).frames] == ["a.jpg", "b.jpg"]
+
+
+def test_a_model_without_a_points_file_has_no_points(folder):
+    (folder / "sparse" / "0" / "points3D.bin").unlink()
+    listing = read_colmap(folder)
+    assert len(listing.frames) == 6
+    assert listing.points.shape == (0, 3)
+
+
+def test_a_rotation_of_length_zero_is_no_pose_and_another_length_is_the_same_pose(folder):
+    path = folder / "sparse" / "0" / "images.bin"
+    data = bytearray(path.read_bytes())
+    turn = np.frombuffer(data, np.float64, 4, 12)
+    path.write_bytes(data[:12] + (3 * turn).tobytes() + data[44:])
+    pose = read_colmap(folder).frames[0].camera_to_world
+    np.testing.assert_allclose(pose, cameras()[0].camera_to_world, atol=1e-9)
+    path.write_bytes(data[:12] + bytes(32) + data[44:])
+    assert np.isnan(read_colmap(folder).frames[0].camera_to_world).all()
+
+
+def test_a_picture_name_too_long_for_any_disk_is_a_picture_that_is_not_there(tmp_path):
+    (tmp_path / "cameras.txt").write_text("1 PINHOLE 320 240 250 250 160 120\n")
+    (tmp_path / "images.txt").write_text(f"1 1 0 0 0 0 0 4 1 {'a' * 300}.jpg\n\n")
+    assert read_colmap(tmp_path).frames[0].path is None
+
+
+def test_a_point_seen_in_a_picture_that_is_not_there_is_refused_in_one_sentence(folder):
+    path = folder / "sparse" / "0" / "points3D.bin"
+    data = bytearray(path.read_bytes())
+    data[8 + 51 : 8 + 55] = struct.pack("<I", 77)
+    path.write_bytes(data)
+    with pytest.raises(CaptureError, match=r"contradicts itself .*77 does not exist"):
+        read_colmap(folder)
 
 
 def test_a_model_without_images_file_is_refused(folder):
