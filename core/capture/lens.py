@@ -1,6 +1,6 @@
 """Lenses as camera files describe them, and how a distorted picture becomes a pinhole one.
 
-A picture is undistorted when it is read: it keeps its size, its principal point and the shape of
+A picture is undistorted when it is first read: it keeps its size, its principal point and the shape of
 its pixels, and the focal length grows by the smallest zoom (>= 1) at which every pixel shows
 something. There are never black borders, so no mask is needed in the loss; a little of the
 picture's edge is cropped where the lens bends it inwards.

@@ -38,6 +38,7 @@ from core.capture.pictures import SUFFIXES, Picture, check, decode, pictures_in
 from core.capture.placement import UP, common_bounds, scene_to_original
 from core.capture.seeds import Opening, find_seeds
 from core.capture.transforms import SPLIT_FILES, read_transforms
+from core.capture.undistorted import undistorted
 
 TASK = "Opening the photographs"
 MOST_CHECKERS = 8
@@ -259,7 +260,9 @@ def _photo(frame: Frame, camera: Camera, name: str, is_test: bool) -> Photo:
 def _read(path: Path, lens: Lens, is_turned: bool) -> np.ndarray:
     """Decode one picture as its pinhole camera sees it, [H, W, 3] or [H, W, 4] uint8."""
     try:
-        return lens.undistort(decode(path.read_bytes(), is_turned))
+        if lens.is_pinhole:
+            return decode(path.read_bytes(), is_turned)
+        return undistorted(path, lens, is_turned)
     except (OSError, SyntaxError, ValueError) as error:
         raise CaptureError(
             f"{path.name} cannot be read any more ({error}). Was the folder moved or changed?"

@@ -7,8 +7,8 @@ on disk under a key of pictures, poses and settings, so a capture waits for it o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -25,7 +25,7 @@ from typing import IO
 
 import numpy as np
 
-from core.base.cache import cache_folder
+from core.base.cache import cache_folder, keep
 from core.base.errors import CaptureError
 from core.base.events import Event, Notice, Progress
 from core.capture.camera import Camera
@@ -93,7 +93,9 @@ def _triangulated(capture: Capture, key: str, how: Opening) -> Capture:
     found = _stored(stored)
     if found is None:
         found = triangulate(capture.photos, how)
-        _store(stored, *found)
+        packed = io.BytesIO()
+        np.savez(packed, points=found[0], colors=found[1])
+        keep(stored, packed.getvalue())
     points, colors = found
     words = f"{len(points):,} points triangulated from the photographs"
     return replace(capture, points=points, point_colors=colors, seeds=words)
@@ -110,18 +112,6 @@ def _stored(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     is_sound = points.ndim == 2 and points.shape == colors.shape and np.isfinite(points).all()
     return (points.astype(np.float32), colors.astype(np.uint8)) if is_sound else None
-
-
-def _store(path: Path, points: np.ndarray, colors: np.ndarray) -> None:
-    """Keep points for the next run; without a writable cache the next run computes them again."""
-    temporary = path.with_suffix(f".{os.getpid()}.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(temporary, points=points, colors=colors)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def triangulate(photos: tuple[Photo, ...], how: Opening) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,11 @@ LENSES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYRF_CACHE", str(tmp_path / "cache"))
+
+
 def lens_of(model: str) -> Lens:
     return Lens(160, 120, 120.0, 120.0, 82.0, 57.0, model, LENSES[model])
 
