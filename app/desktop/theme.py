@@ -76,6 +76,15 @@ class Theme:
         """Return a theme that writes text in a role's colour."""
         return self._item(("tint", role), dpg.mvAll, {dpg.mvThemeCol_Text: self.color(role)})
 
+    def clear(self) -> int | str:
+        """Return a theme for a child window that is filled by what it holds: no ground is painted twice."""
+        return self._item(
+            "clear",
+            dpg.mvChildWindow,
+            {dpg.mvThemeCol_ChildBg: (0, 0, 0, 0)},
+            {dpg.mvStyleVar_WindowPadding: (0, 0), dpg.mvStyleVar_ChildRounding: (0,)},
+        )
+
     def ground(
         self, role: str, padding: tuple[int, int] = (16, 12), *, is_card: bool = False
     ) -> int | str:

@@ -48,7 +48,7 @@ class Viewport:
         ):
             self.image = dpg.draw_image(self.texture.item, (0, 0), (1, 1), show=False)
             self.overlay = Overlay(kit)
-        dpg.bind_item_theme(box, kit.theme.ground("window", (0, 0)))
+        dpg.bind_item_theme(box, kit.theme.clear())
         self.box = box
 
     def take_over(self, other: Viewport) -> None:

@@ -110,6 +110,9 @@ class Window:
             self.status = StatusLine(self.kit, self.store)
         dpg.bind_item_theme(self.root, self.theme.bare())
         dpg.set_primary_window(self.root, True)
+        # The display is cleared in the same colour: painting it twice would cost a quarter of a
+        # frame where no graphics card draws. Only here: becoming the primary window undoes it.
+        dpg.configure_item(self.root, no_background=True)
         self._placed = None
 
     # The loop
