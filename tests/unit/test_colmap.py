@@ -123,7 +123,7 @@ def test_every_camera_model_of_pycolmap_is_read_or_refused_by_name(tmp_path):
         ray = [0.1, -0.2]
         wanted = camera.img_from_cam(np.array([[*ray, 1.0]]))
         np.testing.assert_allclose(lens.project(np.array([ray])), wanted, atol=1e-9)
-    assert refused == ["EQUIRECTANGULAR"]
+    assert set(refused) <= {"EQUIRECTANGULAR"}  # older releases do not know it
 
 
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])
