@@ -19,9 +19,7 @@ SMALL = {
     "density.stop": 1.0,
     "density.gradient": 1e-6,
 }
-CASES = [
-    (name, variant) for name in discover.studies() for variant in discover.load(name).variants
-]
+CASES = [(name, variant) for name in discover.studies() for variant in discover.load(name).variants]
 
 
 def build(name, variant, capture, **settings):

@@ -30,7 +30,11 @@ class PlainModel:
 
     def activated(self, rows):
         quats = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(len(rows), 4)
-        return self.explicit["scales"][rows], quats, torch.sigmoid(self.explicit["opacity_logits"][rows])
+        return (
+            self.explicit["scales"][rows],
+            quats,
+            torch.sigmoid(self.explicit["opacity_logits"][rows]),
+        )
 
     def place(self, placement: Placement):
         return {
@@ -119,7 +123,9 @@ def test_opacity_reset_lowers_only_what_is_above():
     model, optimizer, control = build(2)
     model.explicit["opacity_logits"][:] = torch.tensor([2.0, -9.0])
     control.reset_opacity(model, optimizer)
-    assert torch.sigmoid(model.explicit["opacity_logits"]).tolist() == pytest.approx([0.01, 1.2e-4], rel=0.05)
+    assert torch.sigmoid(model.explicit["opacity_logits"]).tolist() == pytest.approx(
+        [0.01, 1.2e-4], rel=0.05
+    )
 
 
 def test_mcmc_moves_the_dead_onto_the_living_and_respects_the_cap():
@@ -157,7 +163,9 @@ def test_rotation_by_a_quarter_turn_about_z_takes_x_to_y():
 def test_rows_added_and_kept_stay_aligned_in_every_tensor():
     model, optimizer, _ = build(3)
     rows = torch.tensor([1])
-    append(model, optimizer, Placement(rows, torch.ones(1, 3), torch.ones(1, 3), torch.tensor([0.5])))
+    append(
+        model, optimizer, Placement(rows, torch.ones(1, 3), torch.ones(1, 3), torch.tensor([0.5]))
+    )
     keep_rows(model, optimizer, torch.tensor([3, 0]))
     assert {len(values) for values in model.explicit.values()} == {2}
     assert model.explicit["means"][0].tolist() == [1, 1, 1]

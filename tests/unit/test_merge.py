@@ -30,7 +30,9 @@ def test_zero_offsets_leave_the_explicit_scale_in_the_paper_and_halve_it_in_the_
     zero = torch.zeros(1, 8)
     own = torch.sigmoid(logits)[0]
     torch.testing.assert_close(merged_scales(logits, zero, ScaleMerge.SUM), own.expand(1, 3))
-    torch.testing.assert_close(merged_scales(logits, zero, ScaleMerge.PRODUCT), (own / 2).expand(1, 3))
+    torch.testing.assert_close(
+        merged_scales(logits, zero, ScaleMerge.PRODUCT), (own / 2).expand(1, 3)
+    )
 
 
 def test_zero_offsets_mean_no_rotation():
@@ -41,7 +43,9 @@ def test_zero_offsets_mean_no_rotation():
 def test_solving_the_scale_logit_returns_the_logit_it_was_merged_from(merge):
     logits, offsets = torch.linspace(-6, 2, 20), random_offsets(20)
     scales = merged_scales(logits, offsets, merge)
-    torch.testing.assert_close(solved_scale_logits(scales, offsets, merge), logits, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        solved_scale_logits(scales, offsets, merge), logits, atol=1e-3, rtol=1e-3
+    )
 
 
 def test_solving_the_opacity_logit_gives_the_asked_opacity_elsewhere():
