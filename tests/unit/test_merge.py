@@ -22,7 +22,8 @@ def test_scales_stay_between_zero_and_one_scene_unit(merge):
     logits = torch.linspace(-30, 30, 50)
     scales = merged_scales(logits, random_offsets(50) * 5, merge)
     assert scales.shape == (50, 3)
-    assert (scales >= 0).all() and (scales <= 1).all()
+    assert (scales >= 0).all()
+    assert (scales <= 1).all()
 
 
 def test_zero_offsets_leave_the_explicit_scale_in_the_paper_and_halve_it_in_the_code():
