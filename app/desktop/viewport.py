@@ -21,6 +21,7 @@ from core.capture.camera import Camera
 
 REST_S = 0.15
 RESIZE_S = 0.1
+SEND_S = 1 / 120  # between two cameras sent while flying
 
 
 class Viewport:
@@ -193,7 +194,7 @@ class Viewport:
         self._is_moving = self._is_dirty = True
 
     def _send(self, now: float) -> None:
-        if self._is_dirty:
+        if self._is_dirty and now - self._moved_at >= SEND_S:
             self._is_dirty, self._moved_at = False, now
             self._post(is_moving=True)
         elif self._is_moving and self._held < 0 and now - self._moved_at >= REST_S:

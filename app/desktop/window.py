@@ -33,6 +33,8 @@ from app.panels.widgets import Widget
 from app.session import Session
 
 FASTEST_S = 1 / 60
+POLL_S = 0.004  # between two looks for a new picture while a hand moves the camera
+DRAWING_SHARE = 0.5  # of the time at most goes into the window itself while a hand moves the camera
 ACTIVE_S = 0.5  # after an input frames follow closely: hover, tooltips, carets
 CHANGED_S = 1 / 12  # between frames that only show new numbers
 BLIND_S = 1 / 30
@@ -69,6 +71,7 @@ class Window:
         self.has_chrome, self._page, self._placed = True, "", None
         self._active_until = self._drawn_at = 0.0
         self._extra, self._is_quitting = 3, False
+        self._cost_s = 0.0  # of drawing a frame, smoothed
         self._is_stale, self._pushed_at, self._titled = False, 0.0, ""
         self._is_navigating = False
         self.dialogs, self.keys = Dialogs(), Keys()
@@ -127,17 +130,16 @@ class Window:
 
     def turn(self, *, is_hurried: bool = False) -> bool:
         """Wait for something to do and do it; return whether a frame was drawn."""
-        now = time.monotonic()
-        is_busy = self._extra > 0 or now < self._active_until
-        rest = self._drawn_at + FASTEST_S - now if is_busy else FASTEST_S
-        has_input = is_hurried or self.waiter.wait(rest)
+        has_input = is_hurried or self.waiter.wait(self._rest_s(time.monotonic()))
         now = time.monotonic()
         # Where the display cannot be asked, a frame finds out what the hands did.
         has_input |= not self.waiter.can_tell and now - self._drawn_at >= BLIND_S
         if has_input:
             self._active_until = now + ACTIVE_S
             # Events arrive faster than frames are worth drawing.
-            time.sleep(max(self._drawn_at + FASTEST_S - now, 0.0))
+            rest_s = self._drawn_at + self._spacing_s - now
+            is_watching = self.viewport.is_moving and not is_hurried
+            time.sleep(max(min(rest_s, POLL_S) if is_watching else rest_s, 0.0))
             now = time.monotonic()
         self.session.tick()
         is_asked = False
@@ -147,9 +149,9 @@ class Window:
             is_asked = self._update(now)
         since = now - self._drawn_at
         is_due = (
-            has_input
+            is_hurried
             or self._extra > 0
-            or now < self._active_until
+            or ((has_input or now < self._active_until) and since >= self._spacing_s)
             or (is_asked and since >= CHANGED_S)
             or since >= IDLE_S
         )
@@ -157,12 +159,34 @@ class Window:
             self._draw(now)
         return is_due
 
+    @property
+    def _spacing_s(self) -> float:
+        """Return the time between two frames that only follow the hand.
+
+        Where no graphics card draws, a frame of the window costs the picture its cores.
+        """
+        if not self.viewport.is_moving:
+            return FASTEST_S
+        return max(FASTEST_S, self._cost_s / DRAWING_SHARE)
+
+    def _rest_s(self, now: float) -> float:
+        """Return how long nothing but an input matters."""
+        is_moving = self.viewport.is_moving
+        if self._extra > 0 and is_moving:
+            return 0.0  # a picture is on its way to the screen
+        is_busy = self._extra > 0 or now < self._active_until
+        rest_s = self._drawn_at + self._spacing_s - now if is_busy else FASTEST_S
+        return min(rest_s, POLL_S) if is_moving else rest_s
+
     def _update(self, now: float) -> bool:
         """Push what changed in the store; return whether the screen should be drawn again."""
         is_asked = self._is_stale
-        if self._page == "scene" and self.viewport.update(now):
-            self._extra = 3  # a raw texture reaches the screen one frame late
-            is_asked = True
+        if self._page == "scene":
+            shown = self.viewport.frame
+            is_asked |= self.viewport.update(now)
+            if self.viewport.frame is not shown:
+                # A raw texture reaches the screen one frame late.
+                self._extra = 2 if self.viewport.is_moving else 3
         if now - self._pushed_at >= (CHANGED_S if self.viewport.is_moving else FASTEST_S):
             self._pushed_at = now
             page = self.scene if self._page == "scene" else self.start
@@ -177,6 +201,7 @@ class Window:
         self._drawn_at, self._is_stale = now, False
         self._extra = max(self._extra - 1, 0)
         dpg.render_dearpygui_frame()
+        self._cost_s += 0.2 * (time.monotonic() - now - self._cost_s)
         for job in dpg.get_callback_queue() or ():
             with self._telling():
                 dpg.run_callbacks([job])

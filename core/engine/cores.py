@@ -8,10 +8,13 @@ with it, and a resumed run must give the same numbers.
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+BACKGROUND = 4  # niceness of training beside a window: 0.4 of a drawing thread's weight
 CPU_QUOTA = Path(
     "/sys/fs/cgroup/cpu.max"
 )  # containers: "<microseconds> <period>" or "max <period>"
@@ -57,6 +60,17 @@ def use_cores(count: int) -> None:
     torch.get_num_threads()
     torch.set_num_threads(max(1, count))
     numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))
+
+
+def stand_back() -> None:
+    """Let the other threads of this process go first where cores are short: windows and pictures before training.
+
+    Belongs to the calling thread and the pool it starts afterwards. Only Linux keeps such a number
+    for each thread.
+    """
+    if sys.platform.startswith("linux"):
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, max(os.getpriority(os.PRIO_PROCESS, own), BACKGROUND))
 
 
 def quiet_libraries(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ from core.render.composite import composite, to_uint8
 from core.render.evaluate import matrices
 from core.render.view import Channel, View
 
-COARSE = 2  # the background of a moving picture is asked at every second pixel
+COARSE = 4  # the background of a moving picture is asked at every fourth pixel
+BAND = 128  # rows of a sharp background between two questions whether it is still wanted
 DEPTH_RANGE = (2.0, 98.0)  # percent of the depths that the colours span
 SOLID = 0.5  # alpha from which a pixel's depth counts for that range
 SAMPLES = 50_000  # depths looked at to find the range
@@ -94,9 +95,13 @@ def draw(renderer: Renderer, snapshot: Snapshot, plan: Plan) -> Drawing | None:
             antialiased=snapshot.is_antialiased,
             cancelled=plan.cancelled,
         )
-        if layers is None or (plan.cancelled is not None and plan.cancelled()):
+        if layers is None:
             return None
-        background = _background(snapshot, camera, 1 if plan.is_full else COARSE)
+        background = _coarse(snapshot, camera) if not plan.is_full else None
+        if plan.is_full:
+            background = _fine(snapshot, camera, plan.cancelled)
+            if plan.cancelled is not None and plan.cancelled():
+                return None
         num_visible = int((layers.stats.radii[0] > 0).sum())
     return Drawing(
         snapshot,
@@ -141,17 +146,30 @@ def depth_range(depths: torch.Tensor, alphas: torch.Tensor) -> tuple[float, floa
     return low, max(high, low + 1e-6)
 
 
-def _background(snapshot: Snapshot, camera: Camera, coarse: int) -> torch.Tensor | None:
-    width, height = max(1, camera.width // coarse), max(1, camera.height // coarse)
+def _coarse(snapshot: Snapshot, camera: Camera) -> torch.Tensor | None:
+    """Return the background [1, H, W, 3] from fewer pixels."""
+    width, height = max(1, camera.width // COARSE), max(1, camera.height // COARSE)
     colors = snapshot.background(camera.resized(width, height))  # [h, w, 3]
     if colors is None:
         return None
-    if coarse == 1:
-        return colors[None]
     planes = colors.permute(2, 0, 1)[None]  # [1, 3, h, w]
     size = (camera.height, camera.width)
     grown = F.interpolate(planes, size, mode="bilinear", align_corners=False)
     return grown.permute(0, 2, 3, 1)  # [1, H, W, 3]
+
+
+def _fine(
+    snapshot: Snapshot, camera: Camera, cancelled: Callable[[], bool] | None
+) -> torch.Tensor | None:
+    """Return the background [1, H, W, 3] at every pixel, in bands of rows; None when there is none or given up."""
+    bands = []
+    for top in range(0, camera.height, BAND):
+        rows = min(BAND, camera.height - top)
+        band = snapshot.background(replace(camera, cy=camera.cy - top, height=rows))  # [rows, W, 3]
+        if band is None or (cancelled is not None and cancelled()):
+            return None
+        bands.append(band)
+    return torch.cat(bands)[None]
 
 
 @contextlib.contextmanager

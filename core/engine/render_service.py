@@ -33,9 +33,11 @@ REST_S = 0.15  # of stillness before the full picture
 MOVING_EXPIRES_S = 0.25  # a view said to move is at rest when nothing was asked for this long
 REFRESH_EVERY_S = 0.25
 REFRESH_SHARE = 0.25  # refreshing waits four times its own cost: at most a fifth of the time
-MOVING_SNAPSHOT_S = 0.5  # decoding a new snapshot costs more than a frame: rarely while moving
+MOVING_SNAPSHOT_S = 1.0  # decoding a new snapshot costs more than a frame: rarely while moving
+MOVING_SHARE = 0.7  # of the time at most is spent on moving pictures: a rest keeps requests fresh
+LONGEST_REST_S = 0.015
 PATIENCE_S = 1.0  # a full picture waits this long for other people's moving views
-POLL_S = 0.02
+POLL_S, MOVING_POLL_S = 0.02, 0.004
 
 
 class Job(Enum):
@@ -166,7 +168,7 @@ class RenderService:
         while not stopping.is_set():
             self._wake.clear()
             if not self.tick():
-                self._wake.wait(POLL_S)
+                self._wake.wait(MOVING_POLL_S if self.is_moving else POLL_S)
 
     def _all(self) -> list[_Seat]:
         with self._lock:
@@ -197,6 +199,8 @@ class RenderService:
         if view is not seat.shown:
             if serves:
                 return Job.RECOMPOSE, seat.waiting_s
+            if is_moving and drawing is not None and now < seat.drawn_s + _rest_s(drawing):
+                return None
             width, height = view.camera.width, view.camera.height
             is_quick = self.resolution.expected_ms(width * height) <= TARGET_MS
             return Job.FULL if is_quick and not is_moving else Job.DRAFT, seat.waiting_s
@@ -321,6 +325,13 @@ class RenderService:
         if failed.message not in self._told:
             self._told.add(failed.message)
             self._events.post(failed)
+
+
+def _rest_s(drawing: Drawing) -> float:
+    """Return the pause after a moving picture: the hand goes on, and training wants its cores."""
+    if drawing.is_full:
+        return 0.0
+    return min(LONGEST_REST_S, drawing.total_ms / 1000 * (1 / MOVING_SHARE - 1))
 
 
 def _same_picture(one: View, other: View) -> bool:

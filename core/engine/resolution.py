@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 
-TARGET_MS = 33.0
-SLOWEST_MS = 66.0  # a moving picture keeps at least FLOOR_PIXELS while it takes no longer than this
-FLOOR_PIXELS = 320 * 180
+TARGET_MS = 25.0  # with what the window adds, an input is answered within a tenth of a second
+FLOOR_PIXELS = 320 * 180  # a moving picture has no fewer: below, saving pixels saves little time
 SMALLEST = 1 / 4  # of the width and of the height
 STEPS = 16  # sizes are multiples of a sixteenth, so that they do not flicker from frame to frame
 MEMORY = 0.3  # weight of the newest measurement
@@ -44,8 +43,7 @@ class Resolution:
         else:
             left_ms = max(TARGET_MS - self._decode_ms, 0.0)
             wanted = left_ms / max(self._ms_per_pixel, 1e-9)
-            if self.expected_ms(FLOOR_PIXELS) <= SLOWEST_MS:
-                wanted = max(wanted, float(FLOOR_PIXELS))
+            wanted = max(wanted, float(FLOOR_PIXELS))
         scale = math.sqrt(wanted / full)
         scale = math.ceil(scale * STEPS - 1e-6) / STEPS
         return self._sized(width, height, min(max(scale, SMALLEST), 1.0))

@@ -34,7 +34,7 @@ from core.base.events import (
 from core.base.latest import Latest
 from core.base.threads import Worker, failure
 from core.engine import commands
-from core.engine.cores import use_cores
+from core.engine.cores import stand_back, use_cores
 from core.engine.journal import Journal
 from core.engine.runs import Run
 from core.radiance.field import Snapshot
@@ -46,6 +46,7 @@ SNAPSHOT_EVERY_S = 0.15
 SNAPSHOT_SHARE = 0.1  # of the time at most goes into copying snapshots
 RATE_MEMORY_S = 2.0  # steps per second are smoothed over about this long
 IDLE_WAIT_S = 0.1
+STEP_MEMORY = 0.1  # weight of the newest step in the smoothed time of one
 MAX_YIELD_S = 0.2  # a slow step must not make the pause after it feel like a stop
 
 ACTIVE = (TrainerState.RUNNING, TrainerState.PAUSED)
@@ -94,6 +95,7 @@ class Trainer:
         self._is_poisoned = False  # the last step gave numbers that are not finite
         self._is_torn = False  # a step was interrupted half way, by Ctrl-C for example
         self._step_s = self._interval_s = self._snapshot_s = 0.0
+        self._free_step_s = 0.0  # of a step while no camera moves, smoothed
         self._stepped_s: float | None = None
         self._reported_s = self._published_s = -math.inf
 
@@ -149,13 +151,15 @@ class Trainer:
         return self.state in (TrainerState.LOADING, TrainerState.RUNNING) or self._is_single_step
 
     def _work(self, stopping: threading.Event) -> None:
+        stand_back()  # before the first kernel starts this thread's pool
         while not stopping.is_set():
             self._wake.clear()
             if not self.tick():
                 self._wake.wait(IDLE_WAIT_S)
             elif self.makes_way and self.state is TrainerState.RUNNING:
-                share = min(max(self.training_share, 0.05), 1.0)
-                time.sleep(min(MAX_YIELD_S, self._step_s * (1 - share) / share))
+                # a step that others slow down has made way already
+                wanted_s = self._free_step_s / min(max(self.training_share, 0.05), 1.0)
+                time.sleep(min(MAX_YIELD_S, max(0.0, wanted_s - self._step_s)))
         self._leave()
 
     def _leave(self) -> None:
@@ -237,6 +241,8 @@ class Trainer:
         now = self._clock()
         self.step += 1
         self._step_s = now - began
+        if not self.makes_way:
+            self._free_step_s += STEP_MEMORY * (self._step_s - self._free_step_s)
         self.elapsed_s += self._step_s
         self._measure_rate(now)
         if self._find_not_finite():
