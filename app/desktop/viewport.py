@@ -113,17 +113,9 @@ class Viewport:
         self.area = Area()
 
     def _settle(self, now: float) -> None:
-        """Report the size and grow the texture after the window's edge has come to rest."""
+        """Report the size after the window's edge has come to rest."""
         size = (self.area.width, self.area.height)
         is_first = self._sent_size == (0, 0)
-        if self.texture.reserve(*size, now):
-            dpg.delete_item(self.image)
-            self.image = dpg.draw_image(
-                self.texture.item, (0, 0), (1, 1), parent=self.canvas, before=self.overlay.layer
-            )
-            if self.frame is not None:
-                self.texture.show(self.frame.image)
-            self._fit()
         if size != self._sent_size and (is_first or now - self._resized_at >= RESIZE_S):
             self._sent_size = size
             self.kit.send(ResizeView(VIEW, *size))
@@ -217,6 +209,8 @@ class Viewport:
             self.image,
             pmin=corner.tolist(),
             pmax=(corner + size).tolist(),
+            texture_tag=self.texture.item,
+            uv_min=self.texture.uv_min,
             uv_max=self.texture.uv_max,
             show=True,
         )

@@ -185,8 +185,7 @@ class Window:
             shown = self.viewport.frame
             is_asked |= self.viewport.update(now)
             if self.viewport.frame is not shown:
-                # A raw texture reaches the screen one frame late.
-                self._extra = 2 if self.viewport.is_moving else 3
+                self._extra = max(self._extra, 1)
         if now - self._pushed_at >= (CHANGED_S if self.viewport.is_moving else FASTEST_S):
             self._pushed_at = now
             page = self.scene if self._page == "scene" else self.start

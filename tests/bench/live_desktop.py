@@ -100,7 +100,6 @@ class Watch:
         self.cameras: list[object] = []  # kept alive, so that the ids stay their own
         self.start()
         self._last: Frame | None = None
-        self._coming: tuple[Frame, float] | None = None
         send = window.viewport.kit.send
         window.viewport.kit.send = lambda action: (self._note(action), send(action))
 
@@ -128,12 +127,9 @@ class Watch:
             return
         now = time.monotonic()
         self.drawn += 1
-        # Dear PyGui shows a raw texture one drawn frame after it was set.
-        if self._coming is not None:
-            self._on_screen(*self._coming, now)
         frame = self.window.viewport.frame
-        is_new = frame is not None and frame is not self._last
-        self._coming = (frame, began) if is_new else None
+        if frame is not None and frame is not self._last:
+            self._on_screen(frame, began, now)
 
     def _on_screen(self, frame: Frame, came: float, now: float) -> None:
         before, self._last = self._last, frame

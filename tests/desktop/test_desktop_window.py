@@ -270,7 +270,6 @@ def test_resizing_and_many_frames_leak_no_textures(driver):
     session = DemoSession()
     window = driver.open_window(session, (900, 600))
     driver.during(0.6)
-    textures = window.texture.num_made
     before = resident_mb()
     for turn in range(200):
         dpg.set_viewport_width(900 - (turn % 20) * 10)
@@ -278,7 +277,7 @@ def test_resizing_and_many_frames_leak_no_textures(driver):
         session.post(do.MoveCamera("desktop", window.viewport.control.camera(160, 90)))
     dpg.set_viewport_width(900)
     driver.during(0.8)
-    assert window.texture.num_made == textures  # smaller sizes fit into what is there
+    assert window.texture.num_alive <= 5  # the newest, and those that a drawn frame may still show
     # One leaked texture of this size is 4 MB; 200 would be 800 MB. The rest is the allocator's.
     assert resident_mb() - before < 60
 
