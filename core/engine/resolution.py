@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 TARGET_MS = 25.0  # with what the window adds, an input is answered within a tenth of a second
-FLOOR_PIXELS = 320 * 180  # a moving picture has no fewer: below, saving pixels saves little time
+FLOOR = 320, 180  # a moving picture is no smaller: below, saving pixels saves little time
 SMALLEST = 1 / 4  # of the width and of the height
 STEPS = 16  # sizes are multiples of a sixteenth, so that they do not flicker from frame to frame
 MEMORY = 0.3  # weight of the newest measurement
@@ -39,12 +39,11 @@ class Resolution:
         """Return the size to draw at while the camera moves."""
         full = width * height
         if self._decode_ms is None or self._ms_per_pixel is None:
-            wanted = float(FLOOR_PIXELS)
+            wanted = 0.0
         else:
             left_ms = max(TARGET_MS - self._decode_ms, 0.0)
             wanted = left_ms / max(self._ms_per_pixel, 1e-9)
-            wanted = max(wanted, float(FLOOR_PIXELS))
-        scale = math.sqrt(wanted / full)
+        scale = max(math.sqrt(wanted / full), FLOOR[0] / width, FLOOR[1] / height)
         scale = math.ceil(scale * STEPS - 1e-6) / STEPS
         return self._sized(width, height, min(max(scale, SMALLEST), 1.0))
 

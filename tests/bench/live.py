@@ -5,6 +5,7 @@ Rates are per second of wall time; latencies are milliseconds from an input to i
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -22,6 +23,16 @@ from core.engine.cores import cores_available, quiet_libraries
 
 KINDS = ("MainThread", "training", "drawing", "llvmpipe")  # every other thread is "other"
 LONG = 1_000_000  # steps: the training must not end while it is measured
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what both measurements ask for."""
+    parser.add_argument("capture", nargs="?", help="default: the demo")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--size", default="1280x800", help="of the window or page")
+    parser.add_argument("--gaussians", type=int, default=20_000, help="wait for so many")
+    parser.add_argument("--set", nargs="*", default=["seed_gaussians=20000"], metavar="KEY=VALUE")
+    parser.add_argument("--json", type=Path)
 
 
 def training_session(settings: dict[str, str], home: Path) -> Session:

@@ -252,12 +252,7 @@ def _moving(watch: Watch, figures: dict[str, float], seconds: float) -> dict[str
 def main() -> None:
     """Read the arguments, open the window and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("capture", nargs="?", help="default: the demo")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--size", default="1280x800")
-    parser.add_argument("--gaussians", type=int, default=20_000, help="wait for so many")
-    parser.add_argument("--set", nargs="*", default=["seed_gaussians=20000"], metavar="KEY=VALUE")
-    parser.add_argument("--json", type=Path)
+    live.add_arguments(parser)
     arguments = parser.parse_args()
     size = tuple(map(int, arguments.size.split("x")))
     with display(), tempfile.TemporaryDirectory(prefix="hyrf-bench-") as home:

@@ -16,7 +16,7 @@ from tiny_study import TinyScene, tiny_camera
 from core.base.events import EventQueue, Failed, Notice
 from core.base.latest import Latest
 from core.engine.render_service import RenderService
-from core.engine.resolution import FLOOR_PIXELS, Resolution
+from core.engine.resolution import FLOOR, Resolution
 from core.render.reference import ReferenceRenderer
 from core.render.view import BACKGROUND, BOTH, GAUSSIANS, Channel, View
 
@@ -397,7 +397,7 @@ def test_the_moving_size_settles_where_a_frame_takes_the_target_time(fixed_ms, m
         pixels = w * h
         resolution.learn(pixels, 3.0, 3.0 + fixed_ms + pixels * ms_per_megapixel / 1e6)
     cost = 3.0 + fixed_ms + pixels * ms_per_megapixel / 1e6
-    is_whole, is_floor = (w, h) == (width, height), pixels <= FLOOR_PIXELS * 1.3
+    is_whole, is_floor = (w, h) == (width, height), pixels <= FLOOR[0] * FLOOR[1] * 1.3
     # steps of a sixteenth in each axis are up to 40 % in pixels at the small end
     assert 20 < cost < 48 or (is_whole and cost < 48) or is_floor
 
@@ -407,8 +407,17 @@ def test_the_moving_size_never_falls_below_a_quarter_or_a_usable_picture():
     for _ in range(30):
         resolution.learn(320 * 180, 500.0, 5000.0)
     assert resolution.moving(1920, 1080) == (480, 270)
-    quick = Resolution()
+
+
+@pytest.mark.parametrize("size", [(774, 513), (670, 800), (1500, 200), (800, 450)])
+def test_a_moving_picture_is_never_smaller_than_320_by_180_whatever_it_costs(size):
+    slow = Resolution()
     for _ in range(30):
-        quick.learn(320 * 180, 20.0, 50.0)
-    width, height = quick.moving(800, 450)
-    assert width * height >= FLOOR_PIXELS
+        slow.learn(320 * 180, 200.0, 500.0)
+    width, height = slow.moving(*size)
+    assert width >= FLOOR[0]
+    assert height >= FLOOR[1]
+
+
+def test_a_view_smaller_than_that_is_drawn_whole():
+    assert Resolution().moving(200, 120) == (200, 120)
