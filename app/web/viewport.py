@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ARRIVAL_S = 2.0  # a browser that is moved from here has arrived by then, or was pulled elsewhere
 REST_S = 0.2  # without a new camera for this long, the hand has let go
+CAPTION_S = (
+    0.25  # between two texts while the picture moves: each makes the browser lay out its page
+)
 FRAME_S = 1 / 30  # frames are not queued: the newest is sent when this has passed
 LARGEST_SIDE = 1280  # pixels of a rendered frame; the browser enlarges it
 QUALITY_MOVING, QUALITY_AT_REST = 60, 80
@@ -65,6 +68,7 @@ class Viewport:
         self._is_moving = False
         self._size = (0, 0)
         self._moved_at = self._sent_at = self._arrives_by = float("-inf")
+        self._captioned_at = float("-inf")
         self._version = 0
         self._frame: Frame | None = None
         self._place: tuple[object, ...] = ()
@@ -192,7 +196,9 @@ class Viewport:
             jpeg_quality=QUALITY_AT_REST if is_final else QUALITY_MOVING,
         )
         self.num_sent += 1
-        self._caption.content = caption(frame)
+        if is_final or now - self._captioned_at >= CAPTION_S:
+            self._captioned_at = now
+            self._caption.content = caption(frame)
 
 
 def view_name(client_id: int) -> str:

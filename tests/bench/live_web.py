@@ -30,18 +30,22 @@ from tests.web.browser import Browser, Tab, wait_for
 from tests.web.serving import Serving
 
 INPUTS_PER_S = 60
+CAPTURED = 480  # pixels, longer side of a screen capture
+EDGE = 0.25  # of the page on either side that holds panels
 NUDGES = 8  # single movements after a rest
 
 
 class ScreenCount:
     """Counts the different pictures that Chromium shows."""
 
-    def __init__(self, tab: Tab, edge: int) -> None:
+    def __init__(self, tab: Tab, edge: float) -> None:
         self.tab, self.edge = tab, edge
         self.start()
         self._last: np.ndarray | None = None
         self._ids = itertools.count(1)
-        self._send("Page.startScreencast", format="jpeg", quality=80, everyNthFrame=1)
+        # Small: reading the whole page back would cost the browser as much as showing it.
+        size = {"maxWidth": CAPTURED, "maxHeight": CAPTURED}
+        self._send("Page.startScreencast", format="jpeg", quality=80, everyNthFrame=1, **size)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self) -> None:
@@ -74,7 +78,8 @@ class ScreenCount:
         came = time.monotonic()
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
-            middle = image.convert("L").crop((self.edge, 0, width - self.edge, height))
+            edge = round(self.edge * width)
+            middle = image.convert("L").crop((edge, 0, width - edge, height))
             pixels = np.asarray(middle.resize((64, 64)), dtype=np.int16)
         # One grey level is what encoding the same picture twice may differ by.
         if self._last is None or np.abs(pixels - self._last).max() > 1:
@@ -110,7 +115,7 @@ def measure(session: Session, arguments: argparse.Namespace) -> dict[str, object
         wait_for(lambda: live.gaussians_of(session) >= arguments.gaussians, 600, "Gaussians")
         wait_for(lambda: live.step_of(session) >= 40, 120, "the first steps")
         middle = (width / 2, height / 2)
-        watcher = ScreenCount(Tab(tab.url), edge=310)
+        watcher = ScreenCount(Tab(tab.url), edge=EDGE)
         sizes = Sizes(session, view)
         time.sleep(2)
         span = live.Span(session)
