@@ -74,6 +74,7 @@ class Window:
         self._cost_s = 0.0  # of drawing a frame, smoothed
         self._is_stale, self._pushed_at, self._titled = False, 0.0, ""
         self._is_navigating = False
+        self._has_read = False  # a frame was drawn, and with it the input read, in the last turn
         self.dialogs, self.keys = Dialogs(), Keys()
         dpg.configure_app(manual_callback_management=True, keyboard_navigation=True)
         dpg.create_viewport(
@@ -137,16 +138,17 @@ class Window:
         if has_input:
             self._active_until = now + ACTIVE_S
             # Events arrive faster than frames are worth drawing.
-            rest_s = self._drawn_at + self._spacing_s - now
-            is_watching = self.viewport.is_moving and not is_hurried
-            time.sleep(max(min(rest_s, POLL_S) if is_watching else rest_s, 0.0))
-            now = time.monotonic()
-        self.session.tick()
+            if is_hurried or not self._has_read:
+                rest_s = self._drawn_at + self._spacing_s - now
+                is_watching = self.viewport.is_moving and not is_hurried
+                time.sleep(max(min(rest_s, POLL_S) if is_watching else rest_s, 0.0))
+                now = time.monotonic()
         is_asked = False
         # A mistake in the window is told and outlived: training goes on behind it.
         with self._telling():
             self._place(now)
             is_asked = self._update(now)
+        self.session.tick()  # carries out what the hand did before the next frame takes its time
         since = now - self._drawn_at
         is_due = (
             is_hurried
@@ -155,6 +157,7 @@ class Window:
             or (is_asked and since >= CHANGED_S)
             or since >= IDLE_S
         )
+        self._has_read = is_due
         if is_due:
             self._draw(now)
         return is_due
@@ -172,8 +175,8 @@ class Window:
     def _rest_s(self, now: float) -> float:
         """Return how long nothing but an input matters."""
         is_moving = self.viewport.is_moving
-        if self._extra > 0 and is_moving:
-            return 0.0  # a picture is on its way to the screen
+        if self._has_read or (self._extra > 0 and is_moving):
+            return 0.0  # the last frame read the mouse, or a picture is on its way to the screen
         is_busy = self._extra > 0 or now < self._active_until
         rest_s = self._drawn_at + self._spacing_s - now if is_busy else FASTEST_S
         return min(rest_s, POLL_S) if is_moving else rest_s
