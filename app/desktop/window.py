@@ -38,6 +38,7 @@ DRAWING_SHARE = 0.5  # of the time at most goes into the window itself while a h
 ACTIVE_S = 0.5  # after an input frames follow closely: hover, tooltips, carets
 CHANGED_S = 1 / 12  # between frames that only show new numbers
 BLIND_S = 1 / 30
+CALM_S = 1.0  # on the start page with nothing under way: nothing is being opened
 IDLE_S = 0.5  # between frames when nothing happens at all
 
 
@@ -52,6 +53,8 @@ def run(
     dpg.create_context()
     try:
         window = Window(session, size)
+        if screenshot is not None:
+            window.wait_for_picture()
         window.loop(frames)
         if screenshot is not None and not window.save_screenshot(screenshot):
             print(f"The screenshot could not be written to {screenshot}.", file=sys.stderr)
@@ -128,6 +131,21 @@ class Window:
             if frames is not None and num_drawn >= frames:
                 return
             num_drawn += self.turn(is_hurried=frames is not None)
+
+    def wait_for_picture(self, limit_s: float = 120.0) -> None:
+        """Draw until what is being opened shows its first picture: a screenshot before shows none."""
+        until = time.monotonic() + limit_s
+        calm_at = time.monotonic()
+        while dpg.is_dearpygui_running() and time.monotonic() < until:
+            if self.viewport.frame is not None:
+                return
+            is_starting = self.store.get("engine.state") == "starting"
+            is_busy = is_starting or bool(self.store.get("task.name"))
+            if is_busy or self.store.get("page") != "start":
+                calm_at = time.monotonic()
+            elif time.monotonic() - calm_at > CALM_S:
+                return  # nothing is being opened, or it could not be
+            self.turn(is_hurried=True)
 
     def turn(self, *, is_hurried: bool = False) -> bool:
         """Wait for something to do and do it; return whether a frame was drawn."""
