@@ -19,7 +19,6 @@ from assets import DEMO
 from core.base.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow  # every test starts processes of its own: minutes in all
 LIMIT_S = 180  # a loaded machine with kernels still to compile
 TINY = ("--preset", "quick", "--threads", "1", "--max-size", "48", "--set", "seed_gaussians=400")
 
