@@ -18,6 +18,7 @@ MODULES = (
     "core.nn.mlp_kernels",
     "core.nn.ssim_kernels",
     "core.nn.adam_kernels",
+    "core.radiance.seen_kernels",
     "core.render.cpu_kernels",
 )
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,12 @@ from pydantic import Field
 
 from core.base.config import Config, validated
 from core.capture.camera import Camera
-from core.nn.encoding import sh_bands3
 from core.radiance.fields import FieldsConfig, HybridFields, Space
 from core.radiance.merge import ScaleMerge, merged_opacities, merged_quats, merged_scales
 from core.radiance.model import Surroundings
 from core.radiance.parts import Coding, Part, SceneParts
+from core.radiance.seen import ColorNetwork, Shapes
 from core.radiance.splats import Splats, unit_directions
-from core.radiance.visible import visible_rows
 
 EXPLICIT = ("means", "color_logits", "scale_logits", "opacity_logits")
 SEE_THROUGH = 0.01  # the background is not asked for where less light than this passes
@@ -157,61 +156,54 @@ class HybridScene:
         self.bounds, self.up = surroundings.bounds, surroundings.up
         self.to_original = surroundings.to_original
         self.is_antialiased = surroundings.is_antialiased
-        self._geometry: Splats | None = None
-        self._partial: torch.Tensor | None = None
+        self._shapes: Shapes | None = None
+        self._colors: ColorNetwork | None = None
 
     @torch.no_grad()
-    def geometry(self) -> Splats:
-        """Return every Gaussian with its explicit colour logits in place of colours, decoded once."""
-        if self._geometry is None:
+    def shapes(self) -> Shapes:
+        """Return every Gaussian without its colour, decoded once."""
+        if self._shapes is None:
             explicit, config = self.explicit, self.decoder.config
             offsets = self.decoder.offsets(explicit["means"])
-            self._geometry = Splats(
+            self._shapes = Shapes(
                 means=explicit["means"],
                 quats=merged_quats(offsets),
                 scales=merged_scales(explicit["scale_logits"], offsets, config.scale_merge),
                 opacities=merged_opacities(explicit["opacity_logits"], offsets),
-                colors=explicit["color_logits"],
             )
-        return self._geometry
+        return self._shapes
 
     @torch.no_grad()
     def splats(self, camera: Camera) -> Splats:
         """Return the Gaussians that can touch the picture, with the colours seen from the camera."""
-        geometry = self.geometry()
-        rows = visible_rows(geometry.means, camera, geometry.scales.amax(dim=1))
-        return self._colored(rows, camera.center)
+        return self._colored(self.shapes().seen(camera), camera.center)
 
     @torch.no_grad()
     def all_splats(self, center: np.ndarray) -> Splats:
         """Return every Gaussian with the colours seen from a camera at `center` [3]."""
-        return self._colored(torch.arange(self.num_gaussians, device=self.device), center)
+        rows = torch.arange(self.num_gaussians, device=self.device)
+        return self._colored(self.shapes().rows(rows), center)
 
     @torch.no_grad()
     def background(self, camera: Camera) -> torch.Tensor | None:
         """Return the colour behind the Gaussians [H, W, 3]."""
         return self.decoder.background(camera)
 
-    def _colored(self, rows: torch.Tensor, center: np.ndarray) -> Splats:
-        geometry, config, fields = self.geometry(), self.decoder.config, self.decoder.fields
-        means = geometry.means[rows]
-        colors = (
-            geometry.colors[rows] if config.has_explicit_color else means.new_zeros(len(rows), 3)
-        )
-        if config.has_fields:
-            if self._partial is None:
-                features = fields.radiance_grid(self.decoder.space.contract(geometry.means))
-                self._partial = fields.radiance_network.partial(features)
-            bands = sh_bands3(unit_directions(means, center))
-            colors = colors + fields.radiance_network.finish(self._partial[rows], bands)
-        return Splats(
-            means,
-            geometry.quats[rows],
-            geometry.scales[rows],
-            geometry.opacities[rows],
-            torch.sigmoid(colors),
-            ids=rows,
-        )
+    def _colored(self, splats: Splats, center: np.ndarray) -> Splats:
+        config, logits = self.decoder.config, self.explicit["color_logits"]
+        if not config.has_fields:
+            own = (
+                logits[splats.ids] if config.has_explicit_color else torch.zeros_like(splats.means)
+            )
+            return replace(splats, colors=torch.sigmoid(own))
+        if self._colors is None:
+            fields = self.decoder.fields
+            features = fields.radiance_grid(self.decoder.space.contract(self.explicit["means"]))
+            partial = fields.radiance_network.partial(features)
+            self._colors = ColorNetwork(
+                fields.radiance_network, partial, logits if config.has_explicit_color else None
+            )
+        return replace(splats, colors=self._colors.colors(splats, center))
 
     def parts(self) -> SceneParts:
         """Take the scene apart for a file."""

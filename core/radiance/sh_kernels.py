@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from core.nn.compiled import parallel_kernel, prange
+from core.nn.compiled import kernel, parallel_kernel, prange
 
 _BASE = np.float32(0.5 / math.sqrt(math.pi))
 _LINEAR = np.float32(math.sqrt(3 / (4 * math.pi)))
@@ -28,29 +28,35 @@ _CUBIC_MIXED = np.float32(math.sqrt(105 / math.pi) / 4)
 _TWO, _THREE, _FOUR, _SIX = np.float32(2), np.float32(3), np.float32(4), np.float32(6)
 
 
+@kernel
+def fill_bases(bases, n, x, y, z):  # type: ignore[no-untyped-def]
+    """Fill row `n` of `bases` [N, K] for one unit direction."""
+    num_bases = bases.shape[1]
+    bases[n, 0] = _BASE
+    if num_bases > 1:
+        bases[n, 1], bases[n, 2], bases[n, 3] = -_LINEAR * y, _LINEAR * z, -_LINEAR * x
+    if num_bases > 4:
+        bases[n, 4] = _PAIR * x * y
+        bases[n, 5] = -_PAIR * y * z
+        bases[n, 6] = _AXIS * (_TWO * z * z - x * x - y * y)
+        bases[n, 7] = -_PAIR * x * z
+        bases[n, 8] = _HALF_PAIR * (x * x - y * y)
+    if num_bases > 9:
+        bases[n, 9] = -_CUBIC * y * (_THREE * x * x - y * y)
+        bases[n, 10] = _TWO * _CUBIC_MIXED * x * y * z
+        bases[n, 11] = -_CUBIC_SIDE * y * (_FOUR * z * z - x * x - y * y)
+        bases[n, 12] = _CUBIC_AXIS * z * (_TWO * z * z - _THREE * x * x - _THREE * y * y)
+        bases[n, 13] = -_CUBIC_SIDE * x * (_FOUR * z * z - x * x - y * y)
+        bases[n, 14] = _CUBIC_MIXED * z * (x * x - y * y)
+        bases[n, 15] = -_CUBIC * x * (x * x - _THREE * y * y)
+
+
 @parallel_kernel
 def sh_forward(sh_coeffs, directions, bases, colors):  # type: ignore[no-untyped-def]
     """Fill bases and colours."""
     num_bases = sh_coeffs.shape[1]
     for n in prange(sh_coeffs.shape[0]):
-        x, y, z = directions[n, 0], directions[n, 1], directions[n, 2]
-        bases[n, 0] = _BASE
-        if num_bases > 1:
-            bases[n, 1], bases[n, 2], bases[n, 3] = -_LINEAR * y, _LINEAR * z, -_LINEAR * x
-        if num_bases > 4:
-            bases[n, 4] = _PAIR * x * y
-            bases[n, 5] = -_PAIR * y * z
-            bases[n, 6] = _AXIS * (_TWO * z * z - x * x - y * y)
-            bases[n, 7] = -_PAIR * x * z
-            bases[n, 8] = _HALF_PAIR * (x * x - y * y)
-        if num_bases > 9:
-            bases[n, 9] = -_CUBIC * y * (_THREE * x * x - y * y)
-            bases[n, 10] = _TWO * _CUBIC_MIXED * x * y * z
-            bases[n, 11] = -_CUBIC_SIDE * y * (_FOUR * z * z - x * x - y * y)
-            bases[n, 12] = _CUBIC_AXIS * z * (_TWO * z * z - _THREE * x * x - _THREE * y * y)
-            bases[n, 13] = -_CUBIC_SIDE * x * (_FOUR * z * z - x * x - y * y)
-            bases[n, 14] = _CUBIC_MIXED * z * (x * x - y * y)
-            bases[n, 15] = -_CUBIC * x * (x * x - _THREE * y * y)
+        fill_bases(bases, n, directions[n, 0], directions[n, 1], directions[n, 2])
         for c in range(3):
             total = np.float32(0)
             for k in range(num_bases):

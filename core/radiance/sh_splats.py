@@ -9,17 +9,18 @@ sh_coeffs       [N, K, 3]  K = 1, 4, 9 or 16 (core/radiance/sh.py)
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from core.base.shapes import expect
 from core.capture.camera import Camera
 from core.radiance.model import Surroundings
 from core.radiance.parts import Coding, Part, SceneParts
-from core.radiance.sh import degree_of, evaluate_sh
+from core.radiance.seen import Shapes, harmonic_colors
+from core.radiance.sh import degree_of
 from core.radiance.splats import Splats
-from core.radiance.visible import visible_rows
 
 NAMES = ("means", "log_scales", "quats", "opacity_logits", "sh_coeffs")
 UNIT_TOLERANCE = 0.02  # what 8 bits do to the length of a rotation
@@ -44,35 +45,38 @@ class SplatScene:
         self.bounds, self.up = surroundings.bounds, surroundings.up
         self.to_original = surroundings.to_original
         self.is_antialiased = surroundings.is_antialiased
-        self._sizes = explicit["log_scales"].amax(dim=1).exp()  # [N]
+        self._shapes: Shapes | None = None
+
+    @torch.no_grad()
+    def shapes(self) -> Shapes:
+        """Return every Gaussian without its colour, activated once."""
+        if self._shapes is None:
+            explicit = self.explicit
+            self._shapes = Shapes(
+                means=explicit["means"],
+                quats=explicit["quats"],
+                scales=explicit["log_scales"].exp(),
+                opacities=torch.sigmoid(explicit["opacity_logits"]),
+            )
+        return self._shapes
 
     @torch.no_grad()
     def splats(self, camera: Camera) -> Splats:
         """Return the Gaussians that can touch the picture, with the colours seen from the camera."""
-        rows = visible_rows(self.explicit["means"], camera, self._sizes)
-        return self._seen(rows, camera.center)
+        return self._colored(self.shapes().seen(camera), camera.center)
 
     @torch.no_grad()
     def all_splats(self, center: np.ndarray) -> Splats:
         """Return every Gaussian with the colours seen from a camera at `center` [3]."""
-        return self._seen(torch.arange(self.num_gaussians, device=self.device), center)
+        rows = torch.arange(self.num_gaussians, device=self.device)
+        return self._colored(self.shapes().rows(rows), center)
 
     def background(self, camera: Camera) -> torch.Tensor | None:
         """Return None: nothing is behind plain Gaussians."""
         return None
 
-    def _seen(self, rows: torch.Tensor, center: np.ndarray) -> Splats:
-        explicit = self.explicit
-        means = explicit["means"][rows]
-        origin = torch.as_tensor(center, dtype=means.dtype, device=means.device)
-        return Splats(
-            means=means,
-            quats=explicit["quats"][rows],
-            scales=explicit["log_scales"][rows].exp(),
-            opacities=torch.sigmoid(explicit["opacity_logits"][rows]),
-            colors=evaluate_sh(explicit["sh_coeffs"][rows], F.normalize(means - origin, dim=-1)),
-            ids=rows,
-        )
+    def _colored(self, splats: Splats, center: np.ndarray) -> Splats:
+        return replace(splats, colors=harmonic_colors(self.explicit["sh_coeffs"], splats, center))
 
     def parts(self) -> SceneParts:
         """Take the scene apart for a file; rotations are stored with a positive first number."""
