@@ -1,128 +1,175 @@
-"""Time the stages of the CPU renderer: `python -m tests.bench.render --gaussians 50000 --size 270x480`.
+"""Frames and their stages, forward and backward, by Gaussians, pixels and threads.
 
-Prints medians of wall and processor time in milliseconds. The scene is random: screen sigma 0.5 to 3.5
-pixels, opacity 0.05 to 0.65, spread evenly over the picture.
+    python -m tests.bench render --gaussians 50000 --sizes 270x480 --threads 1 2 4
+    python -m tests.bench render --scene FILE.hyrf       a saved scene (.hyrf, .ply, ...) instead of random ones
+    python -m tests.bench render --scene garden          gsplat's 138,766 test points ($HYRF_TEST_DATA)
+
+`frame` is what a window asks for: cull, colours, project, sort and bin, blend, background, composite;
+the geometry of a hybrid scene was decoded before. `backward` is the rasterizer going back to the
+activated Gaussians; fields going back belong to the benchmark `step`.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
-import time
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import numba
-import numpy as np
 import torch
 
 from core.radiance.splats import Splats
-from core.render import cpu_kernels, cpu_project, cpu_tiles
-from core.render.cpu import CpuRenderer
+from core.render.backend import choose
+from core.render.composite import composite
+from core.render.evaluate import draw, matrices
+from tests.bench import scenes
+from tests.bench.measure import (
+    Patience,
+    WrongResult,
+    print_table,
+    spread,
+    usable_threads,
+    with_threads,
+)
+from tests.bench.stages import Breakdown, breakdown
+
+BACKWARD = ("autograd", "blend backward", "project backward")
 
 
-def random_scene(num: int, width: int, height: int, seed: int = 0) -> tuple[Splats, np.ndarray]:
-    """Return splats spread over a picture and the intrinsics [3, 3] of the camera at the origin."""
-    random = np.random.default_rng(seed)
-    focal = float(max(width, height))
-    z = random.uniform(2, 6, num)
-    pixels = random.uniform(0, 1, (num, 2)) * (width, height)
-    means = np.column_stack([(pixels - (width / 2, height / 2)) * z[:, None] / focal, z])
-    scales = random.uniform(0.5, 3.5, (num, 3)) * z[:, None] / focal
-    values = (
-        means,
-        random.normal(size=(num, 4)),
-        scales,
-        random.uniform(0.05, 0.65, num),
-        random.random((num, 3)),
-    )
-    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    return Splats(*(torch.tensor(value, dtype=torch.float32) for value in values)), K
-
-
-def main() -> None:
-    """Read the arguments, time every stage and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gaussians", type=int, default=50_000)
-    parser.add_argument("--size", default="270x480", help="width x height in pixels")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
+    parser.add_argument("--studies", nargs="+", choices=tuple(scenes.VARIANTS), default=["hyrf"])
+    parser.add_argument("--gaussians", type=int, nargs="+", default=scenes.GAUSSIANS)
+    parser.add_argument("--sizes", nargs="+", default=scenes.SIZES, help="width x height in pixels")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--scene", help="a scene file, or 'garden'; default: random scenes")
+    parser.add_argument("--preset", default="full", help="of random scenes")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=numba.get_num_threads())
-    arguments = parser.parse_args()
-    width, height = (int(word) for word in arguments.size.split("x"))
-    numba.set_num_threads(arguments.threads)
-    torch.set_num_threads(arguments.threads)
-    splats, K = random_scene(arguments.gaussians, width, height)
-    stages, pairs = _stages(splats, K, width, height)
-    tiles = math.ceil(width / 16) * math.ceil(height / 16)
-    print(
-        f"{arguments.gaussians} Gaussians, {width}x{height}, {tiles} tiles, {pairs} pairs, {arguments.threads} threads"
-    )
-    print(f"{'stage':24}{'wall ms':>10}{'cpu ms':>10}")
-    for name, stage in stages.items():
-        wall, processor = _time(stage, arguments.repeats)
-        print(f"{name:24}{wall:10.2f}{processor:10.2f}")
+    parser.add_argument("--seconds", type=float, default=20.0, help="at most, for each figure")
 
 
-def _time(stage: Callable[[], object], repeats: int) -> tuple[float, float]:
-    stage()
-    walls, processors = [], []
-    for _ in range(repeats):
-        wall, processor = time.perf_counter(), time.process_time()
-        stage()
-        walls.append(1e3 * (time.perf_counter() - wall))
-        processors.append(1e3 * (time.process_time() - processor))
-    return statistics.median(walls), statistics.median(processors)
+def shorten(options: argparse.Namespace) -> None:
+    """Reduce the work to a check of the results."""
+    options.gaussians, options.sizes, options.threads = [2000], ["48x64"], [1]
+    options.repeats = 3
 
 
-def _stages(
-    splats: Splats, K: np.ndarray, width: int, height: int
-) -> tuple[dict[str, Callable[[], object]], int]:
-    """Return every stage as a function without arguments, and the number of pairs."""
-    num, workers = len(splats), numba.get_num_threads()
-    arrays = [
-        getattr(splats, name).numpy()
-        for name in ("means", "quats", "scales", "opacities", "colors")
-    ]
-    camera = cpu_project.camera_numbers(np.eye(4), K, width, height)
-    features = cpu_project.empty_features(num)
-    depths, radii, means2d = (
-        np.empty(num, np.float32),
-        np.empty(num, np.int32),
-        np.empty((num, 2), np.float32),
-    )
-    rgb, alpha, depth = (np.empty((height, width, *tail), np.float32) for tail in ((3,), (), ()))
-    projected = (features, depths, radii, means2d)
-    cpu_project.project(*arrays, camera, width, height, False, *projected)
-    tiles = cpu_tiles.bin_gaussians(features, depths, width, height)
-    pictures = (rgb, alpha, depth)
-    gradients = [np.ones_like(picture) for picture in pictures]
-    pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
-    into = [np.zeros_like(array) for array in arrays]
-    absgrad = np.zeros((num, 2), np.float32)
-    lists = (tiles.first, tiles.order, tiles.tiles_x, width, height, workers)
-    leaves = [torch.from_numpy(array).clone().requires_grad_() for array in arrays]
-    viewmats, Ks = torch.eye(4)[None], torch.tensor(K)[None]
-    renderer = CpuRenderer()
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Time every scene, size and thread count and return the rows."""
+    rows: list[dict[str, Any]] = []
+    threads = usable_threads(options.threads) if options.device == "cpu" else options.threads[:1]
+    for facts, scene, cameras in _scenes(options):
+        results = {}
+        for count in threads:
+            with_threads(count)
+            results[count] = measured(
+                scene, cameras, options.device, Patience(options.repeats, options.seconds)
+            )
+        camera = cameras[0]
+        facts |= {
+            "num_gaussians": scene.num_gaussians,
+            "width": camera.width,
+            "height": camera.height,
+            "device": options.device,
+        }
+        _print(facts, results)
+        for count, (frame, back) in results.items():
+            rows.append(_row(facts, count, frame, back))
+    return {"rows": rows}
+
+
+def _row(facts: dict[str, Any], threads: int, frame: Breakdown, back: Breakdown) -> dict[str, Any]:
+    """Return one JSON row; the stages of the way back stand beside those of the frame."""
+    row = {**facts, "threads": threads, **frame.row("frame"), **_going_back(back).row("backward")}
+    for key, name in (("stages", "wall"), ("stages_cpu", "cpu")):
+        row[key] = {
+            **{stage: getattr(timing, name) for stage, timing in frame.stages.items()},
+            **{
+                stage: getattr(back.stages[stage], name)
+                for stage in BACKWARD
+                if stage in back.stages
+            },
+        }
+    return row
+
+
+def _going_back(back: Breakdown) -> Breakdown:
+    """Return the way back alone."""
+    stages = {name: timing for name, timing in back.stages.items() if name in BACKWARD}
+    whole = type(back.whole)(
+        *([sum(parts) for parts in zip(*(getattr(t, kind) for t in stages.values()), strict=True)]
+          for kind in ("walls", "cpus"))
+    )  # fmt: skip
+    return Breakdown(whole, stages)
+
+
+def _scenes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Any, list[Any]]]:
+    """Yield what is drawn: facts, a scene, its cameras."""
+    sizes = [scenes.parsed_size(size) for size in options.sizes]
+    if options.scene is not None:
+        for size in sizes:
+            scene, cameras = scenes.opened_scene(options.scene, *size, options.device)
+            yield {"study": scene.kind, "scene": options.scene}, scene, cameras
+        return
+    for study, size, num in itertools.product(options.studies, sizes, sorted(options.gaussians)):
+        task = scenes.Task(study, num, *size, device=options.device, preset=options.preset)
+        made = scenes.prepared(task)
+        cameras = [photo.camera for photo in made.capture.train]
+        yield {"study": study, "scene": "random"}, made.snapshot(), cameras
+
+
+def measured(
+    scene: Any, cameras: list[Any], device: str, patience: Patience
+) -> tuple[Breakdown, Breakdown]:
+    """Time frames forward, and forward and backward, one camera after the other."""
+    renderer = choose(device)
+    around = itertools.cycle(cameras)
+
+    def frame() -> None:
+        picture = draw(scene, renderer, next(around))
+        if not torch.isfinite(picture).all():
+            raise WrongResult("A picture holds numbers that are not finite.")
+
+    frames = breakdown(frame, patience, device)
+    return frames, breakdown(_both_ways(scene, renderer, around), patience, device)
+
+
+def _both_ways(scene: Any, renderer: Any, around: Iterator[Any]) -> Callable[[], None]:
+    """Return an action that draws with gradients and goes back."""
 
     def both_ways() -> None:
-        layers = renderer.rasterize(Splats(*leaves), viewmats, Ks, width, height)
-        layers.rgb.backward(torch.ones_like(layers.rgb))
+        camera = next(around)
+        splats = scene.splats(camera)
+        leaves = [getattr(splats, name).detach().requires_grad_() for name in scenes.NAMES]
+        layers = renderer.rasterize(
+            Splats(*leaves), *matrices(camera, scene.device), camera.width, camera.height
+        )
+        composite(layers).backward(torch.ones_like(layers.rgb))
+        if not all(torch.isfinite(leaf.grad).all() for leaf in leaves):
+            raise WrongResult("A gradient holds numbers that are not finite.")
 
-    return {
-        "project": lambda: cpu_project.project(*arrays, camera, width, height, False, *projected),
-        "sort by depth": lambda: cpu_tiles._depth_order(depths.view(np.uint32)),
-        "sort and list per tile": lambda: cpu_tiles.bin_gaussians(features, depths, width, height),
-        "blend": lambda: cpu_kernels.blend(features, tiles.rows, *lists, *pictures),
-        "blend backward": lambda: cpu_kernels.blend_backward(
-            features, tiles.rows, tiles.slots, *lists, *pictures, *gradients, pair_gradients
-        ),
-        "project backward": lambda: cpu_project.project_backward(
-            *arrays[:4], camera, False, tiles.slot_first, pair_gradients, *into, absgrad
-        ),
-        "frame (no gradient)": lambda: renderer.rasterize(splats, viewmats, Ks, width, height),
-        "frame and backward": both_ways,
-    }, len(tiles.rows)
+    return both_ways
 
 
-if __name__ == "__main__":
-    main()
+def _print(facts: dict[str, Any], results: dict[int, tuple[Breakdown, Breakdown]]) -> None:
+    print(
+        f"\n{facts['study']}, {facts['scene']}, {facts['num_gaussians']:,} Gaussians, "
+        f"{facts['width']}x{facts['height']}, {facts['device']}"
+    )
+    lines: dict[str, list[Any]] = {}
+    head = ["stage"]
+    for count, (frame, back) in results.items():
+        head += [f"wall ms, {count} thr.", "cpu ms"]
+        whole = _going_back(back)
+        figures = {
+            **{name: (timing.wall, timing.cpu) for name, timing in frame.stages.items()},
+            "frame": (frame.whole.wall, frame.whole.cpu),
+            "frame, spread": tuple(map(spread, (frame.whole.walls, frame.whole.cpus))),
+            **{name: (timing.wall, timing.cpu) for name, timing in whole.stages.items()},
+            "backward": (whole.whole.wall, whole.whole.cpu),
+            "backward, spread": tuple(map(spread, (whole.whole.walls, whole.whole.cpus))),
+        }
+        for name, pair in figures.items():
+            lines.setdefault(name, [name]).extend(pair)
+    print_table(list(lines.values()), head)

@@ -1,0 +1,80 @@
+"""Benchmarks: `python -m tests.bench NAME [options]`; without a name, or with --help, what there is.
+
+Each prints a table and, with --json FILE, writes its rows. `python -m tests.bench all --short` runs
+the short form of all that have one: it fails on wrong results, never on slow ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.base.errors import HybridError
+from core.engine.cores import quiet_libraries
+
+BENCHES = {
+    "render": "frames by Gaussians, pixels and threads, forward and backward, stage by stage",
+    "step": "training steps by Gaussians, pixels and threads, stage by stage; memory; exponents",
+}
+
+
+def main(words: list[str]) -> int:
+    """Run what was asked for and return the exit code."""
+    quiet_libraries()
+    listed = "\n".join(f"    {name:<14}{text}" for name, text in BENCHES.items())
+    if not words or words[0] in ("-h", "--help"):
+        print(f"{__doc__.strip()}\n\n{listed}")
+        return 0
+    if words[0] == "all":
+        return _all(words[1:])
+    if words[0] not in BENCHES:
+        print(f"There is no benchmark '{words[0]}'. There are:\n{listed}", file=sys.stderr)
+        return 2
+    try:
+        run(words[0], words[1:])
+    except HybridError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(name: str, words: list[str]) -> dict[str, Any]:
+    """Run one benchmark with options from the command line and return its results."""
+    from tests.bench.measure import Machine, check_finite, write_json
+
+    bench = importlib.import_module(f"tests.bench.{name.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tests.bench {name}",
+        description=bench.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    bench.add_arguments(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    parser.add_argument("--short", action="store_true", help="little work, to check the results")
+    options = parser.parse_args(words)
+    if options.short:
+        bench.shorten(options)
+    machine = Machine()
+    results: dict[str, Any] = bench.run(options)
+    check_finite(results, name)
+    print(f"\n{machine.sentence()}")
+    if options.json is not None:
+        write_json(options.json, name, machine, results)
+    return results
+
+
+def _all(words: list[str]) -> int:
+    if words != ["--short"]:
+        print("Write `python -m tests.bench all --short`; the long forms are run by name.")
+        return 2
+    for name in BENCHES:
+        print(f"\n== {name}")
+        run(name, ["--short"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
