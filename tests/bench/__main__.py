@@ -18,6 +18,7 @@ from core.engine.cores import quiet_libraries
 BENCHES = {
     "render": "frames by Gaussians, pixels and threads, forward and backward, stage by stage",
     "step": "training steps by Gaussians, pixels and threads, stage by stage; memory; exponents",
+    "quality-time": "held-out PSNR after so many seconds of training, wall and processor",
 }
 
 

@@ -45,6 +45,7 @@ _PHOTOGRAPHS = "core.studies.photographs:PhotoStudy"
 STAGES = (
     Stage("photograph", ("core.radiance.photo_supply:PhotoSupply.next",)),
     Stage("cull", ("core.radiance.visible:visible_rows",), then="gather"),
+    Stage("cull, gather", ("core.radiance.seen:Shapes.seen",)),
     Stage(
         "activate",
         (
@@ -58,7 +59,10 @@ STAGES = (
     Stage("hash grids", ("core.nn.hashgrid:HashGrid.forward",)),
     Stage(
         "networks",
-        tuple(f"core.nn.mlp:Mlp.{name}" for name in ("forward", "partial", "finish")),
+        (
+            *(f"core.nn.mlp:Mlp.{name}" for name in ("forward", "partial", "finish")),
+            "core.radiance.seen:ColorNetwork.colors",
+        ),
     ),
     Stage("harmonics", ("core.radiance.sh:evaluate_sh",)),
     Stage("rasterize", ("core.render.cpu:CpuRenderer.rasterize",)),
