@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """What was found to work here. `render_cores` threads draw, the others train."""
+    """What was found to work here. Beside a training `render_cores` threads draw, else all `cores`."""
 
     device: str
     graphics: str
     renderer: Renderer
+    cores: int
     render_cores: int
 
 
@@ -38,7 +39,8 @@ def load_engine(device: str, task: Task) -> Engine:
     for name in discover.studies():
         discover.load(name)
     chosen = usable_device(device)
-    use_cores(core_shares(cores_available()).trainer)
+    cores = cores_available()
+    use_cores(core_shares(cores).trainer)
     warm_up(task.report)
     task.progress(None, "choosing the renderer")
     renderer = choose("cuda" if chosen == "cuda" else "cpu", task.report)
@@ -46,7 +48,7 @@ def load_engine(device: str, task: Task) -> Engine:
         graphics = torch.cuda.get_device_name(0)
     else:
         graphics = "drawing on the CPU" if device == "cpu" else "no CUDA device, drawing on the CPU"
-    return Engine(chosen, graphics, renderer, core_shares(cores_available()).render)
+    return Engine(chosen, graphics, renderer, cores, core_shares(cores).render)
 
 
 def use_one_core() -> None:

@@ -79,7 +79,7 @@ class Scene:
         self._content, self.capture = content, content.capture
         self._snapshots = Latest()
         self.service = RenderService(
-            self.engine.renderer, self._snapshots, self._events, self.engine.render_cores
+            self.engine.renderer, self._snapshots, self._events, self._drawing_cores()
         )
         if not self._jobs.is_inline:
             self.service.start()
@@ -178,8 +178,10 @@ class Scene:
             trainer.makes_way = bool(self._store.get("train.yields")) and self._views.is_moving
             if is_inline:
                 trainer.tick()
-        if is_inline and service is not None:
-            service.tick()
+        if service is not None:
+            service.cores = self._drawing_cores()
+            if is_inline:
+                service.tick()
         snapshot = self._snapshots.peek()
         is_time = time.monotonic() - self._weighed_s > WEIGH_EVERY_S or self._weighed is None
         if snapshot is not None and snapshot is not self._weighed and is_time:
@@ -190,6 +192,13 @@ class Scene:
             file = source if is_file else None
             if not self._jobs.is_running(WEIGHING):
                 self._jobs.start(WEIGHING, lambda _task: weigh(snapshot, file), self._weighed_up)
+
+    def _drawing_cores(self) -> int:
+        """Return how many threads draw: all where nothing trains."""
+        if self.engine is None:
+            return 1
+        is_shared = self._store.get("train.state") in ("loading", "running")
+        return self.engine.render_cores if is_shared else self.engine.cores
 
     def note(self, event: Event) -> None:
         """Remember what an event says about the scene."""

@@ -20,6 +20,7 @@ MODULES = (
     "core.nn.adam_kernels",
     "core.radiance.seen_kernels",
     "core.render.cpu_kernels",
+    "core.render.panorama_kernels",
 )
 
 

@@ -23,7 +23,8 @@ from core.render.backend import Layers, Renderer
 from core.render.colormap import viridis
 from core.render.composite import composite, to_uint8
 from core.render.evaluate import matrices
-from core.render.view import Channel, View
+from core.render.panorama import Panorama
+from core.render.view import BOTH, Channel, View
 
 COARSE = 4  # the background of a moving picture is asked at every fourth pixel
 BAND = 128  # rows of a sharp background between two questions whether it is still wanted
@@ -39,7 +40,8 @@ class Drawing:
     snapshot: Snapshot
     camera: Camera
     layers: Layers
-    background: torch.Tensor | None
+    background: torch.Tensor | None  # black where a panorama was not needed
+    panorama: Panorama | None
     is_full: bool
     num_visible: int
     decode_ms: float
@@ -65,6 +67,7 @@ class Plan:
     height: int
     is_full: bool
     cancelled: Callable[[], bool] | None = field(default=None)
+    panorama: Panorama | None = field(default=None)  # of the snapshot, for moving pictures
 
 
 def same_camera(one: Camera, other: Camera) -> bool:
@@ -97,17 +100,22 @@ def draw(renderer: Renderer, snapshot: Snapshot, plan: Plan) -> Drawing | None:
         )
         if layers is None:
             return None
-        background = _coarse(snapshot, camera) if not plan.is_full else None
+        panorama = None if plan.is_full else plan.panorama
         if plan.is_full:
             background = _fine(snapshot, camera, plan.cancelled)
             if plan.cancelled is not None and plan.cancelled():
                 return None
+        elif panorama is not None:
+            background = panorama.picture(camera, layers.alpha[0, :, :, 0])[None]
+        else:
+            background = _coarse(snapshot, camera)
         num_visible = int((layers.stats.radii[0] > 0).sum())
     return Drawing(
         snapshot,
         plan.view.camera,
         layers,
         background,
+        panorama,
         plan.is_full,
         num_visible,
         decode_ms,
@@ -128,7 +136,11 @@ def picture(drawing: Drawing, view: View) -> tuple[np.ndarray, dict[str, Any]]:
             colors = layers.alpha[0].expand(-1, -1, 3)
             legend = {"low": 0.0, "high": 1.0, "unit": "opacity"}
         else:
-            colors = composite(layers, drawing.background, view.blend)[0]
+            background = drawing.background
+            if drawing.panorama is not None and view.blend > BOTH:  # seen through the Gaussians too
+                height, width = layers.alpha.shape[1:3]
+                background = drawing.panorama.picture(drawing.camera.resized(width, height))[None]
+            colors = composite(layers, background, view.blend)[0]
         image = np.array(to_uint8(colors), dtype=np.uint8, order="C")
     image.setflags(write=False)
     return image, legend

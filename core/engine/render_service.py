@@ -27,6 +27,7 @@ from core.engine.pictures import Drawing, Plan, draw, picture, same_camera
 from core.engine.resolution import TARGET_MS, Resolution
 from core.radiance.field import Snapshot
 from core.render.backend import Renderer
+from core.render.panorama import Panorama
 from core.render.view import Frame, View
 
 REST_S = 0.15  # of stillness before the full picture
@@ -86,8 +87,10 @@ class RenderService:
         self.renderer = renderer
         self.renders = 0  # layers drawn so far; recomposing does not count
         self.resolution = Resolution()
-        self._snapshots, self._events, self._cores, self._clock = snapshots, events, cores, clock
+        self.cores = cores  # of the drawing thread; may change while it runs
+        self._snapshots, self._events, self._clock = snapshots, events, clock
         self._snapshot: Snapshot | None = None
+        self._panorama: Panorama | None = None  # of that snapshot
         self._taken_s = -math.inf
         self._seats: dict[str, _Seat] = {}
         self._lock = threading.Lock()
@@ -164,9 +167,12 @@ class RenderService:
         return True
 
     def _work(self, stopping: threading.Event) -> None:
-        use_cores(self._cores)
+        used = 0
         while not stopping.is_set():
             self._wake.clear()
+            if used != self.cores:
+                used = self.cores
+                use_cores(used)
             if not self.tick():
                 self._wake.wait(MOVING_POLL_S if self.is_moving else POLL_S)
 
@@ -255,7 +261,7 @@ class RenderService:
             cancelled = self._cancels(seat, view) if is_full else None
             self.renders += 1
             try:
-                plan = Plan(view, *size(width, height), is_full, cancelled)
+                plan = Plan(view, *size(width, height), is_full, cancelled, self._panorama)
                 return draw(self.renderer, snapshot, plan)
             except Exception as error:
                 if not _is_out_of_memory(error) or not self.resolution.shrink():
@@ -299,6 +305,8 @@ class RenderService:
         if newer is None:
             return False
         self._snapshot, self._taken_s = newer, now
+        sphere = newer.sphere() if newer.device.type == "cpu" else None
+        self._panorama = None if sphere is None else Panorama(sphere)
         return True
 
     def _cancels(self, seat: _Seat, view: View) -> Callable[[], bool]:

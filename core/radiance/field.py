@@ -6,6 +6,8 @@ draws, measures and exports from it. The renderer never learns which model it dr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +16,18 @@ import torch
 from core.capture.camera import Camera, Similarity
 from core.radiance.parts import SceneParts
 from core.radiance.splats import Splats
+
+
+@dataclass(frozen=True, eq=False)
+class Sphere:
+    """A background painted on a far sphere around the scene.
+
+    `colors(origin [3], directions [R, 3])` returns what unit rays from one point inside end at, [R, 3].
+    """
+
+    center: np.ndarray
+    radius: float
+    colors: Callable[[np.ndarray, torch.Tensor], torch.Tensor]
 
 
 class Snapshot(Protocol):
@@ -37,6 +51,10 @@ class Snapshot(Protocol):
 
     def background(self, camera: Camera) -> torch.Tensor | None:
         """Return the colour behind the Gaussians [H, W, 3], or None when the model has no background."""
+        ...
+
+    def sphere(self) -> Sphere | None:
+        """Return the far sphere the background is painted on, or None where it is not made that way."""
         ...
 
     def parts(self) -> SceneParts:

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from core.base.config import Config, validated
 from core.capture.camera import Camera
+from core.radiance.field import Sphere
 from core.radiance.fields import FieldsConfig, HybridFields, Space
 from core.radiance.merge import ScaleMerge, merged_opacities, merged_quats, merged_scales
 from core.radiance.model import Surroundings
@@ -71,6 +72,11 @@ class Decoder:
     fields: HybridFields
     space: Space
 
+    @property
+    def has_background(self) -> bool:
+        """Whether there is anything behind the Gaussians."""
+        return self.config.has_background and self.config.has_fields
+
     def offsets(self, means: torch.Tensor) -> torch.Tensor:
         """Return geometry offsets [V, 8]; zero without fields."""
         if not self.config.has_fields:
@@ -97,7 +103,7 @@ class Decoder:
 
     def background(self, camera: Camera, alpha: torch.Tensor | None = None) -> torch.Tensor | None:
         """Return the sphere's colour [H, W, 3]; where `alpha` [H, W, 1] is opaque it may be left black."""
-        if not (self.config.has_background and self.config.has_fields):
+        if not self.has_background:
             return None
         stride = self.config.background_stride
         coarse = camera.resized(-(-camera.width // stride), -(-camera.height // stride))
@@ -107,16 +113,17 @@ class Decoder:
         )
         seen = None if alpha is None else _seen_through(alpha, coarse.height, coarse.width)
         if seen is None:
-            colors = self._sphere_colors(camera.center, rays)
+            colors = self.sphere_colors(camera.center, rays)
         else:
             colors = rays.new_zeros(len(rays), 3)
-            colors = colors.index_put((seen,), self._sphere_colors(camera.center, rays[seen]))
+            colors = colors.index_put((seen,), self.sphere_colors(camera.center, rays[seen]))
         picture = colors.reshape(coarse.height, coarse.width, 3)
         if stride == 1:
             return picture
         return _enlarged(picture, camera.height, camera.width)
 
-    def _sphere_colors(self, center: np.ndarray, rays: torch.Tensor) -> torch.Tensor:
+    def sphere_colors(self, center: np.ndarray, rays: torch.Tensor) -> torch.Tensor:
+        """Return the colours [R, 3] that unit rays [R, 3] from one point inside the sphere end at."""
         points = self.space.sphere_points(center, rays)
         colors = self.fields.radiance(self.space.contract(points), rays)
         return torch.sigmoid(colors) if self.config.is_background_bounded else colors
@@ -188,6 +195,13 @@ class HybridScene:
     def background(self, camera: Camera) -> torch.Tensor | None:
         """Return the colour behind the Gaussians [H, W, 3]."""
         return self.decoder.background(camera)
+
+    def sphere(self) -> Sphere | None:
+        """Return the sphere that carries the background, asked ray by ray whatever the stride."""
+        if not self.decoder.has_background:
+            return None
+        space = self.decoder.space
+        return Sphere(space.center, space.radius, self.decoder.sphere_colors)
 
     def _colored(self, splats: Splats, center: np.ndarray) -> Splats:
         config, logits = self.decoder.config, self.explicit["color_logits"]

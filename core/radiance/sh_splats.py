@@ -75,6 +75,10 @@ class SplatScene:
         """Return None: nothing is behind plain Gaussians."""
         return None
 
+    def sphere(self) -> None:
+        """Return None: nothing is behind plain Gaussians."""
+        return None
+
     def _colored(self, splats: Splats, center: np.ndarray) -> Splats:
         return replace(splats, colors=harmonic_colors(self.explicit["sh_coeffs"], splats, center))
 

@@ -28,6 +28,7 @@ from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
 from core.radiance.model import Surroundings
 from core.radiance.sh_splats import SplatScene
 from core.render.cpu import CpuRenderer
+from core.render.panorama import Panorama
 from core.render.view import View
 
 UP = np.array([0.0, -1.0, 0.0])
@@ -133,15 +134,19 @@ class Clock:
 def measure(scene, size: tuple[int, int], repeats: int) -> tuple[dict, object]:
     """Draw moving pictures on an orbit and return the stages' times."""
     renderer, clock = CpuRenderer(), Clock()
+    sphere = scene.sphere()
+    panorama = None if sphere is None else Panorama(sphere)
     cameras = [camera_at(2 * math.pi * index / VIEWS, *size) for index in range(VIEWS)]
 
     def moving(camera: Camera):
-        return draw(renderer, scene, Plan(View(camera, is_moving=True), *size, is_full=False))
+        plan = Plan(View(camera, is_moving=True), *size, is_full=False, panorama=panorama)
+        return draw(renderer, scene, plan)
 
     first = clock.around("first picture of the snapshot", moving)(cameras[0])
     picture(first, View(cameras[0], is_moving=True))
     scene.splats = clock.around("cull, gather, colour", scene.splats)
-    scene.background = clock.around("background", scene.background)
+    if panorama is not None:
+        panorama.picture = clock.around("background", panorama.picture)
     renderer.rasterize = clock.around("rasterize", renderer.rasterize)
     whole = clock.around("layers", moving)
     compose = clock.around("composite, bytes", picture)

@@ -11,12 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tiny_study import TinyScene, tiny_camera
 
 from core.base.events import EventQueue, Failed, Notice
 from core.base.latest import Latest
 from core.engine.render_service import RenderService
 from core.engine.resolution import FLOOR, Resolution
+from core.radiance.field import Sphere
 from core.render.reference import ReferenceRenderer
 from core.render.view import BACKGROUND, BOTH, GAUSSIANS, Channel, View
 
@@ -50,6 +52,22 @@ class Watched:
         if cancelled is not None and cancelled():
             return None
         return self.real.rasterize(splats, viewmats, Ks, width, height, channels, antialiased)
+
+
+class SphereScene(TinyScene):
+    """A solid Gaussian before a far sphere that is red on the left half of the world and blue on the right."""
+
+    def splats(self, camera):
+        solid = super().splats(camera)
+        return replace(solid, opacities=torch.tensor([1.0]), scales=torch.full((1, 3), 0.4))
+
+    def sphere(self):
+        def colors(origin, rays):
+            self.asked = getattr(self, "asked", 0) + len(rays)
+            is_left = (rays[:, :1] < 0).float()
+            return torch.cat((is_left, torch.zeros_like(is_left), 1 - is_left), dim=1)
+
+        return Sphere(np.zeros(3), 100.0, colors)
 
 
 def service_of(scene=None, **options):
@@ -146,6 +164,31 @@ def test_blend_and_alpha_are_recomposed_without_a_render():
     assert alpha[0, 0].max() == 0
     assert alpha[240, 320].min() > 200
     assert service.frame("desktop").is_full
+
+
+def test_a_moving_picture_has_its_background_from_a_panorama_that_is_asked_once():
+    scene = SphereScene()
+    service, _, clock, _, _ = service_of(scene)
+    service.request("desktop", View(BIG, is_moving=True))
+    draw_now(service)
+    asked = scene.asked
+    image = service.frame("desktop").image
+    height, width = image.shape[:2]
+    assert image[2, 2].tolist() == [255, 0, 0]
+    assert image[2, -3].tolist() == [0, 0, 255]
+    clock.now += 0.05
+    service.request("desktop", View(tiny_camera(640, 480, turn=0.01), is_moving=True, serial=1))
+    draw_now(service)
+    assert scene.asked < 1.2 * asked
+    # alone, the background is also there where the solid Gaussian hid it
+    service.request(
+        "desktop",
+        View(tiny_camera(640, 480, turn=0.01), is_moving=True, serial=2, blend=BACKGROUND),
+    )
+    draw_now(service)
+    image = service.frame("desktop").image
+    assert image[height // 2, width // 2 - 8].tolist() == [255, 0, 0]
+    assert image[height // 2, width // 2 + 8].tolist() == [0, 0, 255]
 
 
 def test_depth_has_a_legend_in_scene_units_and_needs_one_render_only():

@@ -119,6 +119,9 @@ class TinyScene:
     def background(self, camera: Camera) -> torch.Tensor:
         return torch.tensor([0.0, 0.0, 1.0]).expand(camera.height, camera.width, 3)
 
+    def sphere(self) -> None:
+        return None
+
     def parts(self) -> Any:
         return SimpleNamespace()
 
