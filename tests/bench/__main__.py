@@ -18,6 +18,8 @@ from core.engine.cores import quiet_libraries
 BENCHES = {
     "render": "frames by Gaussians, pixels and threads, forward and backward, stage by stage",
     "step": "training steps by Gaussians, pixels and threads, stage by stage; memory; exponents",
+    "hashgrid": "points a second through grids and networks, as a share of memory bandwidth",
+    "floor": "the least work of a step against what this machine can do at most",
     "quality-time": "held-out PSNR after so many seconds of training, wall and processor",
 }
 
