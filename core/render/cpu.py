@@ -47,14 +47,14 @@ class CpuRenderer:
         """Draw [C, H, W] pictures; with `cancelled` (no gradients then) return None as soon as it answers True."""
         inputs = _inputs(splats)
         cameras = _cameras(viewmats, Ks, width, height)
-        job = _Job(cameras, width, height, antialiased, len(splats))
+        job = _Job(cameras, width, height, antialiased, channels == "rgb+depth", len(splats))
         if cancelled is None:
             rgb, alpha, depth = _Rasterize.apply(job, *inputs)
         else:
             if not job.draw([value.detach().numpy() for value in inputs], cancelled):
                 return None
             rgb, alpha, depth = job.pictures()
-        return Layers(rgb, alpha, depth if channels == "rgb+depth" else None, job.stats)
+        return Layers(rgb, alpha, depth, job.stats)
 
     def contributors(
         self, splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
@@ -64,20 +64,21 @@ class CpuRenderer:
 
 
 class _Rasterize(torch.autograd.Function):
-    """Gaussians to rgb, alpha and expected depth, with analytic gradients."""
+    """Gaussians to rgb, alpha and expected depth (or None), with analytic gradients."""
 
     @staticmethod
-    def forward(ctx: Any, job: _Job, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, job: _Job, *inputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         job.draw([value.detach().numpy() for value in inputs])
         pictures = job.pictures()
         ctx.job = job
+        ctx.set_materialize_grads(False)  # no gradient of depth: the kernels leave it out
         # saved as tensors, so that a picture changed in place is noticed
         ctx.save_for_backward(*inputs, *pictures)
         return pictures
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *to_pictures: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *to_pictures: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         arrays = [value.detach().numpy() for value in ctx.saved_tensors[:5]]
         gradients = [np.zeros_like(array) for array in arrays]
         ctx.job.backward(arrays, to_pictures, gradients)
@@ -88,25 +89,35 @@ class _Job:
     """One call: the cameras, the arrays that the kernels fill, and what the backward pass needs again."""
 
     def __init__(
-        self, cameras: list[np.ndarray], width: int, height: int, antialiased: bool, num: int
+        self,
+        cameras: list[np.ndarray],
+        width: int,
+        height: int,
+        antialiased: bool,
+        with_depth: bool,
+        num: int,
     ) -> None:
         self._cameras, self._antialiased = cameras, antialiased
         self._width, self._height = width, height
         plane = (len(cameras), height, width)
         self._rgb = np.empty((*plane, 3), np.float32)
-        self._alpha, self._depth = np.empty(plane, np.float32), np.empty(plane, np.float32)
+        self._alpha = np.empty(plane, np.float32)
+        self._depth = np.empty(plane, np.float32) if with_depth else None
         self._means2d = np.empty((len(cameras), num, 2), np.float32)
         self._radii = np.empty((len(cameras), num), np.int32)
         self._lists: list[tuple[np.ndarray, cpu_tiles.Tiles]] = []  # features and tiles per camera
         self.stats = RenderStats(torch.from_numpy(self._means2d), torch.from_numpy(self._radii))
 
-    def pictures(self) -> tuple[torch.Tensor, ...]:
-        """Return rgb, alpha and depth [C, H, W, 3 | 1] on the memory that the kernels filled."""
+    def pictures(self) -> tuple[torch.Tensor | None, ...]:
+        """Return rgb, alpha and depth [C, H, W, 3 | 1] on the memory that the kernels filled; depth may be None."""
         return (
             torch.from_numpy(self._rgb),
             torch.from_numpy(self._alpha)[..., None],
-            torch.from_numpy(self._depth)[..., None],
+            None if self._depth is None else torch.from_numpy(self._depth)[..., None],
         )
+
+    def _pictures_of(self, index: int) -> tuple[np.ndarray | None, ...]:
+        return self._rgb[index], self._alpha[index], _at(self._depth, index)
 
     def draw(self, arrays: list[np.ndarray], cancelled: Callable[[], bool] | None = None) -> bool:
         """Draw every camera; return False when `cancelled` answered True on the way."""
@@ -125,7 +136,7 @@ class _Job:
                     return False
                 cpu_kernels.blend(
                     features, tiles.rows, tiles.first, part, tiles.tiles_x, width, height,
-                    numba.get_num_threads(), self._rgb[index], self._alpha[index], self._depth[index],
+                    numba.get_num_threads(), *self._pictures_of(index),
                 )  # fmt: skip
             self._lists.append((features, tiles))
         return True
@@ -133,29 +144,38 @@ class _Job:
     def backward(
         self,
         arrays: list[np.ndarray],
-        to_pictures: tuple[torch.Tensor, ...],
+        to_pictures: tuple[torch.Tensor | None, ...],
         gradients: list[np.ndarray],
     ) -> None:
         """Add the gradients of every camera to `gradients` and fill `stats.absgrad`."""
         absgrad = np.zeros_like(self._means2d)
-        to_rgb, to_alpha, to_depth = (
-            np.ascontiguousarray(gradient.detach().numpy(), np.float32) for gradient in to_pictures
-        )
-        plane = self._height, self._width
+        to_rgb = _gradient(to_pictures[0], self._rgb)
+        to_alpha = _gradient(to_pictures[1], self._alpha)
+        to_depth = None if to_pictures[2] is None else _gradient(to_pictures[2], self._alpha)
         for index, (features, tiles) in enumerate(self._lists):
             pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
             cpu_kernels.blend_backward(
                 features, tiles.rows, tiles.slots, tiles.first, tiles.order,
                 tiles.tiles_x, self._width, self._height, numba.get_num_threads(),
-                self._rgb[index], self._alpha[index], self._depth[index],
-                to_rgb[index], to_alpha[index].reshape(plane), to_depth[index].reshape(plane),
-                pair_gradients,
+                self._rgb[index], self._alpha[index], _at(self._depth if to_depth is not None else None, index),
+                to_rgb[index], to_alpha[index], _at(to_depth, index), pair_gradients,
             )  # fmt: skip
             cpu_project.project_backward(
                 *arrays[:4], self._cameras[index], self._antialiased,
                 tiles.slot_first, pair_gradients, *gradients, absgrad[index],
             )  # fmt: skip
         self.stats.absgrad = torch.from_numpy(absgrad)
+
+
+def _at(pictures: np.ndarray | None, index: int) -> np.ndarray | None:
+    return None if pictures is None else pictures[index]
+
+
+def _gradient(of: torch.Tensor | None, picture: np.ndarray) -> np.ndarray:
+    """Return the gradient of a picture in its shape; none at all is a gradient of zero."""
+    if of is None:
+        return np.zeros_like(picture)
+    return np.ascontiguousarray(of.detach().numpy(), np.float32).reshape(picture.shape)
 
 
 def _bands(tiles: cpu_tiles.Tiles) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ depths     [N]      float32       camera z, 0 where the Gaussian is not drawn
 radii      [N]      int32 pixels  reach at which alpha falls to the cut, 0 where not drawn
 means2d    [N, 2]   pixels
 
-The backward pass takes, per tile and Gaussian, the twelve numbers named by G_* and adds them up
+The backward pass takes, per tile and Gaussian, the twelve sums named below and adds them up
 in a fixed order, so that gradients are the same at any number of threads.
 Zwicker et al. 2001, "EWA volume splatting"; antialiasing: Yu et al. 2024, "Mip-Splatting".
 """
@@ -27,12 +27,16 @@ from core.nn.compiled import kernel, parallel_kernel, prange
 from core.render.backend import ALPHA_CUT, BLUR, NEAR
 
 X, Y, REACH_X, REACH_Y, SLOPE, HALF_WIDTH = range(6)  # the ellipse at the alpha cut, for binning
-CONIC_XX, CONIC_XY, CONIC_YY, OPACITY, RED, GREEN, BLUE, DEPTH = range(6, 14)
+CONIC_XX, CONIC_XY, CONIC_YY, OPACITY, RED, GREEN, BLUE, DEPTH, LOG_OPACITY = range(6, 15)
 NUM_ELLIPSE = 6
 NUM_FEATURES = 16
 
-G_X, G_Y, G_XX, G_XY, G_YY, G_OPACITY, G_RED, G_GREEN, G_BLUE, G_DEPTH, G_ABS_X, G_ABS_Y = range(12)
+# Sums over the pixels of a tile: q = dL / d(half the squared distance), alone and times the powers of
+# pixel - centre; |dL / d centre|; gradients of colour and depth.
+Q, Q_X, Q_Y, Q_XX, Q_XY, Q_YY, G_ABS_X, G_ABS_Y, G_RED, G_GREEN, G_BLUE, G_DEPTH = range(12)
 NUM_GRADIENTS = 12
+# What these sums mean for one Gaussian, taking the places of the first six.
+G_X, G_Y, G_XX, G_XY, G_YY, G_OPACITY = range(6)
 
 CHUNK = 1024  # Gaussians per unit of parallel work
 _LARGEST = 1e18  # a number beyond is treated like infinity: its square would leave float32
@@ -177,6 +181,18 @@ def project(
             features[n, REACH_X], features[n, REACH_Y] = reach_x, reach_y
             features[n, SLOPE] = s[_XY] / s[_YY]
             features[n, HALF_WIDTH] = cut * math.sqrt(s[_DET] / s[_YY])
+            features[n, LOG_OPACITY] = math.log(opacity)
+
+
+@kernel
+def _from_sums(g, s, opacity):
+    """Turn sums over pixels into the gradients of centre, conic and opacity, in place."""
+    q, q_x, q_y = g[Q], g[Q_X], g[Q_Y]
+    q_xx, q_xy, q_yy = g[Q_XX], g[Q_XY], g[Q_YY]
+    xx, xy, yy = s[_YY] / s[_DET], -s[_XY] / s[_DET], s[_XX] / s[_DET]
+    g[G_X], g[G_Y] = -(xx * q_x + xy * q_y), -(xy * q_x + yy * q_y)
+    g[G_XX], g[G_XY], g[G_YY] = 0.5 * q_xx, q_xy, 0.5 * q_yy
+    g[G_OPACITY] = -q / opacity
 
 
 @kernel
@@ -259,10 +275,13 @@ def project_backward(
                 for k in range(NUM_GRADIENTS):
                     g[k] += pair_gradients[slot, k]
             _to_screen(means, quats, scales, n, camera, s)
+            opacity = min(np.float64(opacities[n]), 1.0)
+            seen = opacity * s[_COMPENSATION] if antialiased else opacity
+            _from_sums(g, s, seen)
             if antialiased:
-                # the kernels saw opacity * compensation
+                # the tiles saw opacity * compensation
                 g_opacity = g[G_OPACITY] * s[_COMPENSATION]
-                g[G_OPACITY] *= min(np.float64(opacities[n]), 1.0)
+                g[G_OPACITY] *= opacity
             else:
                 g_opacity = g[G_OPACITY]
             ratio_x, ratio_y, to_z = _rows_backward(s, g, camera, scales, n, antialiased, m, v)
