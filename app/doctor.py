@@ -84,13 +84,27 @@ def _torch() -> Finding:
 def _renderers() -> list[Finding]:
     from core.render.backend import renderers
 
-    findings = []
-    for renderer in renderers():
-        problem = renderer.probe()
-        findings.append(
-            Finding(f"renderer {renderer.name}", problem is None, problem or "draws correctly")
-        )
-    return findings
+    problems = {renderer.name: renderer.probe() for renderer in renderers()}
+    findings = [
+        Finding(f"renderer {name}", problem is None, problem or "draws correctly")
+        for name, problem in problems.items()
+    ]
+    return [*findings, _drawn_with(problems)]
+
+
+def _drawn_with(problems: dict[str, str | None]) -> Finding:
+    """Say which renderer is used, why not an earlier one, and what to install for that."""
+    from core.render.backend import ORDERS
+    from core.render.cuda import REMEDIES
+
+    used = next(name for name in ORDERS["auto"] if problems[name] is None)
+    passed_over = ORDERS["auto"][: ORDERS["auto"].index(used)]
+    reasons = list(dict.fromkeys(problems[name] or "" for name in passed_over))
+    detail = "; ".join([used, *reasons])
+    remedy = REMEDIES.get(problems["gsplat"] or "")
+    return Finding(
+        "pictures are drawn by", True, f"{detail}; for gsplat, {remedy}" if remedy else detail
+    )
 
 
 def _kernels() -> Finding:

@@ -1,8 +1,11 @@
-"""The renderer contract, and the choice between the three that follow it.
+"""The renderer contract, and the choice between the four that follow it.
 
-cuda       gsplat, where a CUDA device is present and a test frame agrees with the reference
+gsplat     CUDA kernels, where a device and their compiler are present
+triton     kernels that need a CUDA device but not its compiler
 cpu        compiled numba kernels
 reference  plain torch: slow, obvious, any precision; the twin the others are tested against
+
+The two for CUDA are trusted only after a small frame agreed with the reference.
 """
 
 from __future__ import annotations
@@ -26,7 +29,14 @@ ALPHA_CUT = 1 / 255  # contributions below are dropped
 ALPHA_MAX = 0.999  # per Gaussian and pixel (gsplat's bound; 3DGS itself uses 0.99)
 TRANSMITTANCE_STOP = 1e-4  # a pixel is finished below
 
-_SPOKEN = {"cuda": "GPU", "cpu": "CPU", "reference": "CPU with the slow reference"}
+_SPOKEN = {
+    "gsplat": "GPU with gsplat",
+    "triton": "GPU with Triton",
+    "cpu": "CPU",
+    "reference": "CPU with the slow reference",
+}
+# whoever asks for a device gets the first of these that works; a name asks for just that one
+ORDERS = {"auto": ("gsplat", "triton", "cpu"), "cuda": ("gsplat", "triton")}
 
 
 @dataclass(eq=False)
@@ -89,14 +99,13 @@ class Renderer(Protocol):
 
 
 def choose(prefer: str = "auto", report: Callable[[Event], None] = lambda _event: None) -> Renderer:
-    """Return the renderer asked for, with "auto" the fastest that works here, and say which one and why."""
-    order = ("cuda", "cpu") if prefer == "auto" else (prefer,)
-    reasons = []
-    for name in order:
+    """Return the first renderer of ORDERS that works here, or the one named, and say which one and why."""
+    reasons: list[str] = []
+    for name in ORDERS.get(prefer, (prefer,)):
         renderer = _make(name)
         reason = renderer.probe()
         if reason is None:
-            because = " ".join(reasons)
+            because = "; ".join(reasons)
             text = (
                 f"{because}: drawing on the {_SPOKEN[name]}."
                 if because
@@ -104,7 +113,8 @@ def choose(prefer: str = "auto", report: Callable[[Event], None] = lambda _event
             )
             report(Notice(text, level="info", key="renderer"))
             return renderer
-        reasons.append(reason)
+        if reason not in reasons:  # without a device both for CUDA say so
+            reasons.append(reason)
     raise RenderError(
         f"{'; '.join(reasons)}: {prefer} cannot draw here. Choose auto or cpu instead."
     )
@@ -117,10 +127,14 @@ def renderers() -> tuple[Renderer, ...]:
 
 def _make(name: str) -> Renderer:
     """Import and make one backend; the imports are heavy and some need hardware, so they wait until here."""
-    if name == "cuda":
+    if name == "gsplat":
         from core.render.cuda import CudaRenderer
 
         return CudaRenderer()
+    if name == "triton":
+        from core.render.triton_renderer import TritonRenderer
+
+        return TritonRenderer()
     if name == "cpu":
         from core.render.cpu import CpuRenderer
 
@@ -129,4 +143,5 @@ def _make(name: str) -> Renderer:
         from core.render.reference import ReferenceRenderer
 
         return ReferenceRenderer()
-    raise RenderError(f"There is no renderer '{name}'. Choose auto, cuda, cpu or reference.")
+    known = ", ".join(("auto", "cuda", *_SPOKEN))
+    raise RenderError(f"There is no renderer '{name}'. Choose one of {known}.")

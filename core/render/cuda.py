@@ -1,4 +1,4 @@
-"""The CUDA backend: gsplat's rasterizer, imported only where a CUDA device is present.
+"""The gsplat backend: its CUDA rasterizer, imported only where a CUDA device is present.
 
 gsplat builds its kernels the first time it is used (minutes, once), which needs the CUDA compiler;
 `probe` says what is missing. Its answer is trusted only after a small frame agrees with the reference.
@@ -16,10 +16,16 @@ from core.base.errors import RenderError
 from core.radiance.splats import Splats
 from core.render.backend import ALPHA_CUT, BLUR, NEAR, Channels, Layers, RenderStats
 from core.render.pixel import contributors
-from core.render.reference import ReferenceRenderer
+from core.render.trial import disagreement
 
-_TOLERANCE = 2e-3  # gsplat is built with fast math; a wrong build is wrong by far more
-_PROBE_SIZE = 48  # pixels
+# why gsplat cannot run on a CUDA machine, and what to do about it
+REMEDIES = {
+    "gsplat is not installed": "install it: pip install gsplat ninja setuptools",
+    "No CUDA compiler (nvcc), which gsplat needs once": "install the CUDA toolkit, which brings nvcc",
+    "No C++ compiler, which gsplat needs once": "install a C++ compiler (g++)",
+    "The build tool ninja is missing, which gsplat needs once": "install it: pip install ninja",
+}
+_NOT_INSTALLED, _NO_NVCC, _NO_COMPILER, _NO_NINJA = REMEDIES
 
 
 class CudaStats(RenderStats):
@@ -39,7 +45,7 @@ class CudaStats(RenderStats):
 class CudaRenderer:
     """Draw with gsplat on a CUDA device."""
 
-    name = "cuda"
+    name = "gsplat"
 
     def __init__(self) -> None:
         self._has_looked = False
@@ -48,7 +54,7 @@ class CudaRenderer:
     def probe(self) -> str | None:
         """Return why gsplat cannot draw here, or None after a small frame agreed with the reference."""
         if not self._has_looked:
-            self._reason = _missing() or self._trial()
+            self._reason = _missing() or disagreement(self, "gsplat")
             self._has_looked = True
         return self._reason
 
@@ -95,27 +101,6 @@ class CudaRenderer:
         """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
         return contributors(splats, viewmat, K, pixel)
 
-    def _trial(self) -> str | None:
-        """Draw 16 Gaussians here and with the reference; return what went wrong."""
-        splats, viewmats, Ks = _trial_scene()
-        arguments = (splats, viewmats, Ks, _PROBE_SIZE, _PROBE_SIZE, "rgb+depth")
-        expected = ReferenceRenderer().rasterize(*arguments)
-        try:
-            drawn = self.rasterize(*arguments)
-            for name in ("rgb", "alpha", "depth"):
-                truth = getattr(expected, name)
-                difference = (getattr(drawn, name).cpu() - truth).abs()
-                # a pixel at the very edge of a Gaussian may fall on either side of the cut
-                worst = float(difference.flatten().quantile(0.99))
-                if not worst <= _TOLERANCE * max(1.0, float(truth.max())):
-                    return f"gsplat draws wrong pictures here ({name} is off by {worst:.2g})"
-        except (
-            Exception
-        ) as error:  # a build, a driver or a loader may fail in any way: the CPU draws instead
-            first_line = next(iter(str(error).splitlines()), "no message")
-            return f"gsplat does not run here ({type(error).__name__}: {first_line})"
-        return None
-
 
 def _device(splats: Splats) -> torch.device:
     return splats.means.device if splats.means.is_cuda else torch.device("cuda")
@@ -126,17 +111,17 @@ def _missing() -> str | None:
     if not torch.cuda.is_available():
         return "No CUDA device"
     if importlib.util.find_spec("gsplat") is None:
-        return "gsplat is not installed"
+        return _NOT_INSTALLED
     if importlib.util.find_spec("gsplat.csrc") is not None:
         return None  # a build came with it
     from torch.utils import cpp_extension
 
     if shutil.which("nvcc") is None and cpp_extension.CUDA_HOME is None:
-        return "No CUDA compiler (nvcc), which gsplat needs once"
+        return _NO_NVCC
     if shutil.which("c++") is None and shutil.which("g++") is None and shutil.which("cl") is None:
-        return "No C++ compiler, which gsplat needs once"
+        return _NO_COMPILER
     if not cpp_extension.is_ninja_available():
-        return "The build tool ninja is missing, which gsplat needs once"
+        return _NO_NINJA
     return None
 
 
@@ -173,19 +158,3 @@ def _nothing(
     )
     depth = picture[..., 3:] if channels == "rgb+depth" else None
     return Layers(picture[..., :3], picture[..., 3:], depth, stats)
-
-
-def _trial_scene() -> tuple[Splats, torch.Tensor, torch.Tensor]:
-    """Return 16 Gaussians before one camera."""
-    random = torch.Generator().manual_seed(0)
-    means = torch.rand(16, 3, generator=random) * torch.tensor([2.0, 2.0, 2.0])
-    splats = Splats(
-        means=means + torch.tensor([-1.0, -1.0, 2.0]),
-        quats=torch.randn(16, 4, generator=random),
-        scales=0.05 + 0.15 * torch.rand(16, 3, generator=random),
-        opacities=0.1 + 0.8 * torch.rand(16, generator=random),
-        colors=torch.rand(16, 3, generator=random),
-    )
-    focal = float(_PROBE_SIZE)
-    K = torch.tensor([[focal, 0, focal / 2], [0, focal, focal / 2], [0, 0, 1]])
-    return splats, torch.eye(4)[None], K[None]

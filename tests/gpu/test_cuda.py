@@ -1,4 +1,4 @@
-"""The CUDA backend keeps the same promises; needs a device, a compiler and minutes for the first build."""
+"""The gsplat backend keeps the same promises; needs a device, a compiler and minutes for the first build."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module", name="cuda")
 def _cuda():
-    return choose("cuda", print)
+    return choose("gsplat", print)
 
 
 def _loss(layers):

@@ -1,4 +1,4 @@
-"""Layers to pictures: the blend, bytes, colours, and the choice of a renderer."""
+"""Layers to pictures: the blend, bytes and colours."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.base.errors import RenderError
-from core.render.backend import Layers, RenderStats, choose, renderers
+from core.render.backend import Layers, RenderStats
 from core.render.colormap import viridis
 from core.render.composite import composite, to_uint8
 
@@ -77,25 +76,3 @@ def test_viridis_rises_in_lightness_and_clamps_at_its_ends():
 def test_viridis_shows_what_is_not_a_number_as_black_and_survives_an_empty_range():
     assert viridis(torch.tensor([[float("nan")]]), 0.0, 1.0).abs().max() == 0
     assert torch.isfinite(viridis(torch.ones(2, 2), 1.0, 1.0)).all()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_without_a_cuda_device_the_choice_is_the_cpu_and_the_notice_says_why():
-    notices = []
-    assert choose("auto", notices.append).name == "cpu"
-    assert [notice.text for notice in notices] == ["No CUDA device: drawing on the CPU."]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_asking_for_cuda_without_a_device_is_an_error_that_says_what_to_do():
-    with pytest.raises(RenderError, match=r"No CUDA device.*Choose auto or cpu"):
-        choose("cuda", print)
-
-
-def test_an_unknown_renderer_is_refused():
-    with pytest.raises(RenderError, match="no renderer 'vulkan'"):
-        choose("vulkan", print)
-
-
-def test_every_backend_is_listed():
-    assert [renderer.name for renderer in renderers()] == ["cuda", "cpu", "reference"]
