@@ -1,14 +1,14 @@
 """HyRF against its ablations and 3D Gaussian splatting: quality and bytes, from files on disk.
 
-    python -m tests.bench.hyrf table CAPTURE [--seeds 0 1 2] [--steps 1500] [--max-size 480] [--json FILE]
-    python -m tests.bench.hyrf choices CAPTURE       paper against official code, one seed
-    python -m tests.bench.hyrf background            with and without, on the demo, inside and outside its sky
-    python -m tests.bench.hyrf culling CAPTURE       field queries saved, largest change of a pixel
+    python -m tests.bench hyrf table CAPTURE [--seeds 0 1 2] [--steps 1500] [--max-size 480] [--keep FILE]
+    python -m tests.bench hyrf choices CAPTURE       paper against official code, one seed
+    python -m tests.bench hyrf background            with and without, on the demo, inside and outside its sky
+    python -m tests.bench hyrf culling CAPTURE       field queries saved, largest change of a pixel
 
 Every case has the same photographs, seed points, steps and cap. PSNR and SSIM are means over the
 held-out photographs at the training resolution, printed; "packed" is measured on the re-opened file,
 "object" only inside the outline of the seed points.
-With --json finished cases are kept and not run again.
+With --keep finished cases are kept and not run again.
 """
 
 from __future__ import annotations
@@ -22,24 +22,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.engine.cores import cores_available, quiet_libraries, use_cores
+import cv2
+import numpy as np
+import torch
 
-quiet_libraries()
-
-import cv2  # noqa: E402 - after the libraries were told to keep quiet
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-from assets import DEMO  # noqa: E402
-from core.base import discover  # noqa: E402
-from core.base.config import parse_settings, resolve  # noqa: E402
-from core.capture.capture import Capture  # noqa: E402
-from core.capture.opening import open_capture  # noqa: E402
-from core.formats import open_scene, save_scene, size_of  # noqa: E402
-from core.formats import ply as ply_format  # noqa: E402
-from core.render.backend import choose  # noqa: E402
-from core.render.evaluate import draw, matrices, mean_of, measure  # noqa: E402
-from core.study import Setup  # noqa: E402
+from assets import DEMO
+from core.base import discover
+from core.base.config import parse_settings, resolve
+from core.capture.capture import Capture
+from core.capture.opening import open_capture
+from core.engine.cores import cores_available, use_cores
+from core.formats import open_scene, save_scene, size_of
+from core.formats import ply as ply_format
+from core.render.backend import choose
+from core.render.evaluate import draw, matrices, mean_of, measure
+from core.study import Setup
 
 
 @dataclass(frozen=True)
@@ -127,11 +124,11 @@ def object_psnr(scene: Any, renderer: Any, capture: Capture) -> float:
     return float(np.mean(values))
 
 
-def run(
+def compared(
     cases: Iterable[Case], capture: Capture, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Train and measure every case and seed, keeping what is done."""
-    kept = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    kept = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
     rows = []
     for seed in options.seeds:
         for case in cases:
@@ -144,8 +141,8 @@ def run(
                     "cpu_seconds": time.process_time() - cpu,
                 }
                 kept[key] = row
-                if options.json:
-                    options.json.write_text(json.dumps(kept, indent=1))
+                if options.keep:
+                    options.keep.write_text(json.dumps(kept, indent=1))
             rows.append({"label": case.label, "seed": seed, **kept[key]})
             print_row(rows[-1])
     return rows
@@ -254,11 +251,8 @@ def opened(path: str, options: argparse.Namespace) -> Capture:
     return open_capture(path).limited(options.max_size)
 
 
-def main() -> None:
-    """Read the arguments and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
     parser.add_argument("what", choices=("table", "choices", "background", "culling"))
     parser.add_argument("capture", nargs="?", default=str(DEMO))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -266,20 +260,21 @@ def main() -> None:
     parser.add_argument("--max-size", type=int, default=480)
     parser.add_argument("--preset", default="full")
     parser.add_argument("--threads", type=int, default=cores_available())
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--keep", type=Path, help="finished cases are kept there, not run again")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--only", nargs="+", help="labels of the cases to run")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Run one of the comparisons; return the rows of those that train cases."""
     use_cores(options.threads)
     if options.what in ("background", "culling"):
         {"background": background, "culling": culling}[options.what](options)
-        return
+        return {"rows": []}
     capture = opened(options.capture, options)
     cases = TABLE if options.what == "table" else CHOICES
     cases = tuple(case for case in cases if not options.only or case.label in options.only)
     print_head(capture, options)
-    print_means(run(cases, capture, options))
-
-
-if __name__ == "__main__":
-    main()
+    rows = compared(cases, capture, options)
+    print_means(rows)
+    return {"rows": rows}

@@ -1,4 +1,9 @@
-"""What the two live measurements share: a session that trains, its counters, one table.
+"""Distinct pictures a second and lag in a window and in a browser while training runs, by window size.
+
+    python -m tests.bench live [CAPTURE] --fronts desktop web --sizes 960x600 1280x800 1920x1080
+
+Every measurement is a process of its own: tests/bench/live_desktop.py and tests/bench/live_web.py, which say
+how they count. Here is what they share as well: a session that trains, its counters, one table.
 
 Rates are per second of wall time; latencies are milliseconds from an input to its picture.
 """
@@ -10,6 +15,9 @@ import contextlib
 import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,13 +28,55 @@ from app.actions import OpenDemo, OpenPath
 from app.session import Session
 from app.training import TrainingPlan
 from core.engine.cores import cores_available, quiet_libraries
+from tests.bench.measure import WrongResult, print_table
 
 KINDS = ("MainThread", "training", "drawing", "llvmpipe")  # every other thread is "other"
 LONG = 1_000_000  # steps: the training must not end while it is measured
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what both measurements ask for."""
+    """Add this benchmark's options."""
+    parser.add_argument("capture", nargs="?", help="default: the demo")
+    parser.add_argument("--fronts", nargs="+", choices=("desktop", "web"), default=["desktop"])
+    parser.add_argument("--sizes", nargs="+", default=["960x600", "1280x800", "1920x1080"])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--gaussians", type=int, default=20_000, help="wait for so many")
+    parser.add_argument("--set", nargs="*", default=["seed_gaussians=20000"], metavar="KEY=VALUE")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure every front end and size in a process of its own; return the rows."""
+    rows = [_measured(front, size, options) for front in options.fronts for size in options.sizes]
+    lines = [
+        [row["front"], row["size"], row["gaussians"], row["distinct_pictures_per_s"],
+         _delay(row)["median"], _delay(row)["worst"], row["moving"]["steps_per_s"],
+         row["training_share"]]
+        for row in rows
+    ]  # fmt: skip
+    head = ["front", "size", "Gaussians", "pictures/s", "lag ms", "worst ms", "steps/s", "of rest"]
+    print_table(lines, head)
+    return {"rows": rows}
+
+
+def _measured(front: str, size: str, options: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="hyrf-bench-") as folder:
+        path = Path(folder) / "figures.json"
+        words = [*([options.capture] if options.capture else []), "--size", size]
+        words += ["--seconds", str(options.seconds), "--gaussians", str(options.gaussians)]
+        words += ["--json", str(path), "--set", *options.set]
+        done = subprocess.run([sys.executable, "-m", f"tests.bench.live_{front}", *words])
+        if done.returncode != 0:
+            raise WrongResult(f"live_{front} at {size} ended with {done.returncode}.")
+        return {"front": front, "size": size, **json.loads(path.read_text())}
+
+
+def _delay(row: dict[str, Any]) -> dict[str, float]:
+    """Return the lag while moving, or after a rest where only that is measured."""
+    return dict(row.get("delay_ms", row["delay_after_rest_ms"]))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what one measurement asks for."""
     parser.add_argument("capture", nargs="?", help="default: the demo")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--size", default="1280x800", help="of the window or page")

@@ -252,7 +252,7 @@ def _moving(watch: Watch, figures: dict[str, float], seconds: float) -> dict[str
 def main() -> None:
     """Read the arguments, open the window and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    live.add_arguments(parser)
+    live.add_options(parser)
     arguments = parser.parse_args()
     size = tuple(map(int, arguments.size.split("x")))
     with display(), tempfile.TemporaryDirectory(prefix="hyrf-bench-") as home:

@@ -188,7 +188,7 @@ def nudges(watcher: ScreenCount, middle: tuple[float, float]) -> list[float]:
 def main() -> None:
     """Read the arguments, serve the page and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    live.add_arguments(parser)
+    live.add_options(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hyrf-bench-") as home:
         session = live.training_session(dict(parse_settings(arguments.set)), Path(home))
