@@ -18,6 +18,8 @@ MODULES = (
     "core.nn.mlp_kernels",
     "core.nn.ssim_kernels",
     "core.nn.adam_kernels",
+    "core.radiance.grids_kernels",
+    "core.radiance.decode_kernels",
     "core.radiance.seen_kernels",
     "core.render.cpu_kernels",
     "core.render.panorama_kernels",

@@ -40,14 +40,8 @@ def contract(points: torch.Tensor, low: np.ndarray, high: np.ndarray) -> torch.T
     expect(points, None, 3, name="points")
     if not _is_compiled(points):
         return contract_reference(points, low, high)
-    center, scale = _box(low, high)
     u = torch.empty(points.shape)
-    kernels.contract(
-        points.detach().contiguous().numpy(),
-        center.astype(np.float32),
-        scale.astype(np.float32),
-        u.numpy(),
-    )
+    kernels.contract(points.detach().contiguous().numpy(), *box_numbers(low, high), u.numpy())
     return u
 
 
@@ -79,6 +73,11 @@ def contract_reference(points: torch.Tensor, low: np.ndarray, high: np.ndarray) 
     shrink = (2 - 1 / distance) / distance
     end = float(kernels.OPEN_END)
     return (local * shrink * 0.25 + 0.5).clamp(end, 1 - end)
+
+
+def box_numbers(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return what the compiled contraction needs of a box [2, 3] float32: centre, two over the size."""
+    return np.stack(_box(low, high)).astype(np.float32)
 
 
 def _box(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -39,23 +39,43 @@ def _into_cube(value):
     return min(max(value * _QUARTER + _HALF, OPEN_END), _LAST)
 
 
+@kernel
+def contract_one(x, y, z, center, scale):
+    """Map one point into the unit cube."""
+    x, y, z = (x - center[0]) * scale[0], (y - center[1]) * scale[1], (z - center[2]) * scale[2]
+    largest = max(max(abs(x), abs(y)), max(abs(z), _ONE))
+    # divided by the largest first: squares of far points would overflow
+    nx, ny, nz = x / largest, y / largest, z / largest
+    distance = max(np.sqrt(nx * nx + ny * ny + nz * nz) * largest, _ONE)
+    shrink = (_TWO - _ONE / distance) / distance
+    return _into_cube(x * shrink), _into_cube(y * shrink), _into_cube(z * shrink)
+
+
+@kernel
+def harmonics_of(x, y, z):
+    """Return the nine harmonics of one direction."""
+    return (
+        _K0,
+        -_K1 * y,
+        _K1 * z,
+        -_K1 * x,
+        _K2 * x * y,
+        -_K2 * y * z,
+        _K3 * z * z - _K4,
+        -_K2 * x * z,
+        _K5 * (x * x - y * y),
+    )
+
+
 @parallel_kernel
 def contract(points, center, scale, u):
     """Map points into the unit cube."""
     count = points.shape[0]
     for chunk in prange((count + CHUNK - 1) // CHUNK):
         for point in range(chunk * CHUNK, min((chunk + 1) * CHUNK, count)):
-            x = (points[point, 0] - center[0]) * scale[0]
-            y = (points[point, 1] - center[1]) * scale[1]
-            z = (points[point, 2] - center[2]) * scale[2]
-            largest = max(max(abs(x), abs(y)), max(abs(z), _ONE))
-            # divided by the largest first: squares of far points would overflow
-            nx, ny, nz = x / largest, y / largest, z / largest
-            distance = max(np.sqrt(nx * nx + ny * ny + nz * nz) * largest, _ONE)
-            shrink = (_TWO - _ONE / distance) / distance
-            u[point, 0] = _into_cube(x * shrink)
-            u[point, 1] = _into_cube(y * shrink)
-            u[point, 2] = _into_cube(z * shrink)
+            u[point, 0], u[point, 1], u[point, 2] = contract_one(
+                points[point, 0], points[point, 1], points[point, 2], center, scale
+            )
 
 
 @parallel_kernel
@@ -64,16 +84,9 @@ def sh_bands3(directions, bands):
     count = directions.shape[0]
     for chunk in prange((count + CHUNK - 1) // CHUNK):
         for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, count)):
-            x, y, z = directions[row, 0], directions[row, 1], directions[row, 2]
-            bands[row, 0] = _K0
-            bands[row, 1] = -_K1 * y
-            bands[row, 2] = _K1 * z
-            bands[row, 3] = -_K1 * x
-            bands[row, 4] = _K2 * x * y
-            bands[row, 5] = -_K2 * y * z
-            bands[row, 6] = _K3 * z * z - _K4
-            bands[row, 7] = -_K2 * x * z
-            bands[row, 8] = _K5 * (x * x - y * y)
+            values = harmonics_of(directions[row, 0], directions[row, 1], directions[row, 2])
+            for band in range(9):
+                bands[row, band] = values[band]
 
 
 def warm_up() -> Iterator[str]:

@@ -103,7 +103,7 @@ def _run(
     base: torch.Tensor | None,
     weights: Sequence[torch.Tensor],
 ) -> torch.Tensor:
-    packed, widths = _pack(weights)
+    packed, widths = packed_weights(weights)
     outputs = torch.empty(len(inputs), int(widths[-1]))
     arrays = (_NOTHING if tensor is None else _array(tensor) for tensor in (inputs, extra, base))
     kernels.forward(*arrays, packed, widths, outputs.numpy())
@@ -123,7 +123,7 @@ class _Network(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, extra, *weights = ctx.saved_tensors
-        packed, widths = _pack(weights)
+        packed, widths = packed_weights(weights)
         transposed = np.ascontiguousarray(packed.transpose(0, 2, 1))
         sums = np.empty((kernels.PARTS, *packed.shape), np.float32)
         wanted = inputs.shape if ctx.needs_input_grad[0] else (0, inputs.shape[1])
@@ -146,7 +146,7 @@ class _Network(torch.autograd.Function):
         return (input_gradient if ctx.needs_input_grad[0] else None, None, *gradients)
 
 
-def _pack(weights: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+def packed_weights(weights: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """Return all weights in one zero-padded array [layers, P, P], and the widths [layers + 1]."""
     widths = np.array([weights[0].shape[0], *(weight.shape[1] for weight in weights)])
     side = -(-int(widths.max()) // kernels.TILE) * kernels.TILE

@@ -29,7 +29,7 @@ _ZERO = np.float32(0)
 
 
 @kernel
-def _multiply(weights, source, target, num_in, num_out):
+def multiply(weights, source, target, num_in, num_out):
     """Add weights^T source to target: [I, O]^T [I, block] -> [O, block]; sizes are multiples of four."""
     for o in range(0, num_out, TILE):
         for i in range(0, num_in, TILE):
@@ -50,25 +50,33 @@ def _multiply(weights, source, target, num_in, num_out):
 
 
 @kernel
-def _outer(source, upstream, sums, num_in, num_out):
+def outer_product(source, upstream, sums, num_in, num_out):
     """Add source upstream^T to sums: [I, block] [O, block]^T -> [I, O]."""
-    for i in range(num_in):
+    for i in range(0, num_in, 2):
         for o in range(0, num_out, TILE):
-            s0, s1, s2, s3 = _ZERO, _ZERO, _ZERO, _ZERO
+            a0, a1, a2, a3 = _ZERO, _ZERO, _ZERO, _ZERO
+            b0, b1, b2, b3 = _ZERO, _ZERO, _ZERO, _ZERO
             for point in range(BLOCK):
-                value = source[i, point]
-                s0 += value * upstream[o, point]
-                s1 += value * upstream[o + 1, point]
-                s2 += value * upstream[o + 2, point]
-                s3 += value * upstream[o + 3, point]
-            sums[i, o] += s0
-            sums[i, o + 1] += s1
-            sums[i, o + 2] += s2
-            sums[i, o + 3] += s3
+                first, second = source[i, point], source[i + 1, point]
+                u0, u1 = upstream[o, point], upstream[o + 1, point]
+                u2, u3 = upstream[o + 2, point], upstream[o + 3, point]
+                a0, a1 = a0 + first * u0, a1 + first * u1
+                a2, a3 = a2 + first * u2, a3 + first * u3
+                b0, b1 = b0 + second * u0, b1 + second * u1
+                b2, b3 = b2 + second * u2, b3 + second * u3
+            sums[i, o] += a0
+            sums[i, o + 1] += a1
+            sums[i, o + 2] += a2
+            sums[i, o + 3] += a3
+            sums[i + 1, o] += b0
+            sums[i + 1, o + 1] += b1
+            sums[i + 1, o + 2] += b2
+            sums[i + 1, o + 3] += b3
 
 
 @kernel
-def _padded(width):
+def padded(width):
+    """Return a width rounded up to whole register tiles."""
     return (width + TILE - 1) // TILE * TILE
 
 
@@ -90,7 +98,7 @@ def _load_inputs(inputs, extra, start, stop, block):
     if extra.shape[1] > 0:
         _load(extra, start, stop, block[inputs.shape[1] :])
     width = inputs.shape[1] + extra.shape[1]
-    block[width : _padded(width)] = _ZERO
+    block[width : padded(width)] = _ZERO
 
 
 @kernel
@@ -103,21 +111,47 @@ def _store(block, start, stop, values):
 
 
 @kernel
-def _propagate(base, packed, widths, start, stop, layers, values):
-    """Compute values[1] to values[layers] from values[0]; ReLU after all but the network's last layer."""
+def propagate(inputs, packed, widths, layers, is_started, values):
+    """Run the first `layers` layers on one block; values[l] is what layer l puts out, after its ReLU.
+
+    With `is_started` values[0] already holds what is to be added to the first layer.
+    """
     for layer in range(layers):
-        num_in, num_out = _padded(widths[layer]), _padded(widths[layer + 1])
-        source, target = values[layer], values[layer + 1]
-        if layer == 0 and base.shape[0] > 0:
-            _load(base, start, stop, target)
-            target[base.shape[1] : num_out] = _ZERO
-        else:
+        num_in, num_out = padded(widths[layer]), padded(widths[layer + 1])
+        target = values[layer]
+        if layer > 0 or not is_started:
             target[:num_out] = _ZERO
-        _multiply(packed[layer], source, target, num_in, num_out)
+        multiply(
+            packed[layer], inputs if layer == 0 else values[layer - 1], target, num_in, num_out
+        )
         if layer < packed.shape[0] - 1:
             for channel in range(num_out):
                 for point in range(BLOCK):
                     target[channel, point] = max(target[channel, point], _ZERO)
+
+
+@kernel
+def pull_back(inputs, values, given, transposed, widths, sums, to_inputs):
+    """Take the gradient of one block from the outputs, in given[layers & 1], to the inputs.
+
+    Adds to the weights' `sums`; fills as many rows of the inputs' gradient as `to_inputs` has.
+    """
+    for layer in range(transposed.shape[0] - 1, -1, -1):
+        num_in, num_out = padded(widths[layer]), padded(widths[layer + 1])
+        above = given[(layer + 1) & 1]
+        if layer == 0:
+            outer_product(inputs, above, sums[0], num_in, num_out)
+            to_inputs[:] = _ZERO
+            multiply(transposed[0], above, to_inputs, num_out, to_inputs.shape[0])
+            return
+        hidden, below = values[layer - 1], given[layer & 1]
+        outer_product(hidden, above, sums[layer], num_in, num_out)
+        below[:num_in] = _ZERO
+        multiply(transposed[layer], above, below, num_out, num_in)
+        for channel in range(num_in):
+            for point in range(BLOCK):
+                if hidden[channel, point] <= _ZERO:
+                    below[channel, point] = _ZERO
 
 
 @parallel_kernel
@@ -127,13 +161,17 @@ def forward(inputs, extra, base, packed, widths, outputs):
     num_blocks = (num_points + BLOCK - 1) // BLOCK
     per_part = (num_blocks + PARTS - 1) // PARTS
     for part in prange(PARTS):
-        values = np.empty((layers + 1, packed.shape[1], BLOCK), np.float32)
+        loaded = np.empty((packed.shape[1], BLOCK), np.float32)
+        values = np.empty((layers, packed.shape[1], BLOCK), np.float32)
         for block in range(part * per_part, min((part + 1) * per_part, num_blocks)):
             start = block * BLOCK
             stop = min(start + BLOCK, num_points)
-            _load_inputs(inputs, extra, start, stop, values[0])
-            _propagate(base, packed, widths, start, stop, layers, values)
-            _store(values[layers], start, stop, outputs)
+            _load_inputs(inputs, extra, start, stop, loaded)
+            if base.shape[0] > 0:
+                _load(base, start, stop, values[0])
+                values[0, base.shape[1] : padded(base.shape[1])] = _ZERO
+            propagate(loaded, packed, widths, layers, base.shape[0] > 0, values)
+            _store(values[layers - 1], start, stop, outputs)
 
 
 @parallel_kernel
@@ -142,40 +180,23 @@ def backward(inputs, extra, packed, transposed, widths, upstream, sums, input_gr
     num_points, layers = inputs.shape[0], packed.shape[0]
     num_blocks = (num_points + BLOCK - 1) // BLOCK
     per_part = (num_blocks + PARTS - 1) // PARTS
-    base = np.empty((0, 0), np.float32)
+    wanted = padded(inputs.shape[1]) if input_gradient.shape[0] > 0 else 0
     for part in prange(PARTS):
         sums[part] = _ZERO
-        values = np.empty((layers + 1, packed.shape[1], BLOCK), np.float32)
+        loaded = np.empty((packed.shape[1], BLOCK), np.float32)
+        values = np.empty((layers, packed.shape[1], BLOCK), np.float32)
         given = np.empty((2, packed.shape[1], BLOCK), np.float32)
+        below = np.empty((wanted, BLOCK), np.float32)
         for block in range(part * per_part, min((part + 1) * per_part, num_blocks)):
             start = block * BLOCK
             stop = min(start + BLOCK, num_points)
-            _load_inputs(inputs, extra, start, stop, values[0])
-            _propagate(base, packed, widths, start, stop, layers - 1, values)
+            _load_inputs(inputs, extra, start, stop, loaded)
+            propagate(loaded, packed, widths, layers - 1, False, values)
             _load(upstream, start, stop, given[layers & 1])
-            given[layers & 1, upstream.shape[1] : _padded(upstream.shape[1])] = _ZERO
-            _pull_back(values, given, transposed, widths, input_gradient.shape[0] > 0, sums[part])
-            if input_gradient.shape[0] > 0:
-                _store(given[0], start, stop, input_gradient)
-
-
-@kernel
-def _pull_back(values, given, transposed, widths, to_inputs, sums):
-    """Take the gradient of one block from the outputs to the inputs; layer l writes given[l & 1]."""
-    for layer in range(transposed.shape[0] - 1, -1, -1):
-        num_in, num_out = _padded(widths[layer]), _padded(widths[layer + 1])
-        above, below = given[(layer + 1) & 1], given[layer & 1]
-        _outer(values[layer], above, sums[layer], num_in, num_out)
-        if layer == 0 and not to_inputs:
-            return
-        below[:num_in] = _ZERO
-        _multiply(transposed[layer], above, below, num_out, num_in)
-        if layer > 0:
-            hidden = values[layer]
-            for channel in range(num_in):
-                for point in range(BLOCK):
-                    if hidden[channel, point] <= _ZERO:
-                        below[channel, point] = _ZERO
+            given[layers & 1, upstream.shape[1] : padded(upstream.shape[1])] = _ZERO
+            pull_back(loaded, values, given, transposed, widths, sums[part], below)
+            if wanted > 0:
+                _store(below, start, stop, input_gradient)
 
 
 def warm_up() -> Iterator[str]:

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from core.base.config import Config, validated
 from core.capture.camera import Camera
+from core.radiance.decode import decoded, is_compiled
 from core.radiance.field import Sphere
 from core.radiance.fields import FieldsConfig, HybridFields, Space
 from core.radiance.merge import ScaleMerge, merged_opacities, merged_quats, merged_scales
@@ -85,6 +86,16 @@ class Decoder:
 
     def splats(self, explicit: dict[str, torch.Tensor], center: np.ndarray) -> Splats:
         """Activate Gaussians seen from a camera at `center` [3]; differentiable."""
+        config, means = self.config, explicit["means"]
+        if not (config.has_fields and is_compiled(self.fields, means)):
+            return self.composed(explicit, center)
+        own = explicit["color_logits"] if config.has_explicit_color else torch.zeros_like(means)
+        logits = means.detach(), own, explicit["scale_logits"], explicit["opacity_logits"]
+        is_product = config.scale_merge is ScaleMerge.PRODUCT
+        return Splats(means, *decoded(self.fields, self.space, center, is_product, logits))
+
+    def composed(self, explicit: dict[str, torch.Tensor], center: np.ndarray) -> Splats:
+        """Activate Gaussians as `splats` does, piece by piece, on any device."""
         means = explicit["means"]
         directions = unit_directions(means.detach(), center)
         if self.config.has_fields:
