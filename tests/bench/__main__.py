@@ -51,7 +51,7 @@ def main(words: list[str]) -> int:
 
 def run(name: str, words: list[str]) -> dict[str, Any]:
     """Run one benchmark with options from the command line and return its results."""
-    from tests.bench.measure import Machine, check_finite, write_json
+    from tests.bench.measure import Machine, check_finite, check_rows, write_json
 
     bench = importlib.import_module(f"tests.bench.{name.replace('-', '_')}")
     if not hasattr(bench, "add_arguments"):  # reads the command line itself
@@ -74,6 +74,7 @@ def run(name: str, words: list[str]) -> dict[str, Any]:
     machine = Machine()
     results: dict[str, Any] = bench.run(options)
     check_finite(results, name)
+    check_rows(results["rows"], getattr(bench, "COLUMNS", ()), name)
     print(f"\n{machine.sentence()}")
     if options.json is not None:
         write_json(options.json, name, machine, results)

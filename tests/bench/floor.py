@@ -19,6 +19,7 @@ from tests.bench.measure import Patience, print_table, usable_threads, with_thre
 from tests.bench.stages import Breakdown, breakdown
 from tests.bench.work import Work, counted, least_work
 
+COLUMNS = ("study", "num_gaussians", "width", "height", "threads", "step_ms", "floor_ms", "stages")
 # stages of a step that are one piece of work
 _TOGETHER = {
     "cull, gather": ("cull", "gather"),

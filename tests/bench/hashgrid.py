@@ -33,6 +33,7 @@ from tests.bench.measure import (
     with_threads,
 )
 
+COLUMNS = ("what", "threads", "whole_ms", "whole_cpu_ms")
 Action = Callable[[], object]
 
 

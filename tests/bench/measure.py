@@ -278,6 +278,17 @@ def check_finite(value: Any, where: str) -> None:
         raise WrongResult(f"{where} is {value}.")
 
 
+def check_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], where: str) -> None:
+    """Refuse results without rows, or a row that lacks a column which others read."""
+    if columns and not rows:
+        raise WrongResult(f"{where} gave no rows.")
+    for row in rows:
+        missing = [column for column in columns if row.get(column) is None]
+        if missing:
+            raise WrongResult(f"A row of {where} lacks {', '.join(missing)}.")
+    json.dumps(rows, allow_nan=False, default=str)
+
+
 def write_json(path: Path, name: str, machine: Machine, results: Mapping[str, Any]) -> None:
     """Write one file that holds the benchmark's name, its command, the machine and its rows."""
     content = {

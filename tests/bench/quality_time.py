@@ -34,6 +34,7 @@ from core.study import Setup
 from tests.bench.measure import Machine, WrongResult, print_table, with_threads, write_json
 from tests.bench.scenes import VARIANTS
 
+COLUMNS = ("capture", "study", "mark_s", "wall_s", "cpu_s", "steps", "psnr", "ssim")
 TURN_S = 1.0
 
 

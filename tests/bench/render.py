@@ -33,7 +33,17 @@ from tests.bench.measure import (
 )
 from tests.bench.stages import Breakdown, breakdown
 
-BACKWARD = ("autograd", "blend backward", "project backward")
+COLUMNS = (
+    "study",
+    "num_gaussians",
+    "width",
+    "height",
+    "threads",
+    "frame_ms",
+    "backward_ms",
+    "stages",
+)
+BACKWARD = ("autograd", "rasterize backward", "blend backward", "project backward")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

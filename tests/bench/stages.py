@@ -55,18 +55,36 @@ STAGES = (
             "core.radiance.sh_splats:SplatScene.splats",
         ),
     ),
-    Stage("encode", ("core.nn.encoding:contract", "core.nn.encoding:sh_bands3")),
-    Stage("hash grids", ("core.nn.hashgrid:HashGrid.forward",)),
+    Stage(
+        "encode",
+        (
+            "core.nn.encoding:contract",
+            "core.nn.encoding:sh_bands3",
+            "core.radiance.grids_kernels:place_points",
+        ),
+    ),
+    Stage(
+        "hash grids",
+        ("core.nn.hashgrid:HashGrid.forward", "core.radiance.grids_kernels:encode_places"),
+    ),
     Stage(
         "networks",
         (
             *(f"core.nn.mlp:Mlp.{name}" for name in ("forward", "partial", "finish")),
             "core.radiance.seen:ColorNetwork.colors",
+            "core.radiance.decode_kernels:decode",
         ),
     ),
     Stage("harmonics", ("core.radiance.sh:evaluate_sh",)),
-    Stage("rasterize", ("core.render.cpu:CpuRenderer.rasterize",)),
-    Stage("rasterize", ("core.render.cuda:CudaRenderer.rasterize",)),
+    Stage(
+        "rasterize",
+        (
+            "core.render.cpu:CpuRenderer.rasterize",
+            "core.render.cuda:CudaRenderer.rasterize",
+            "core.render.triton_renderer:TritonRenderer.rasterize",
+        ),
+    ),
+    Stage("rasterize backward", ("core.render.triton_renderer:_Rasterize.backward",)),
     Stage("project", ("core.render.cpu_project:project",)),
     Stage("sort, bin", ("core.render.cpu_tiles:bin_gaussians",)),
     Stage("blend", ("core.render.cpu_kernels:blend",)),
@@ -83,8 +101,14 @@ STAGES = (
     Stage("autograd", ("torch:Tensor.backward",)),
     Stage("blend backward", ("core.render.cpu_kernels:blend_backward",)),
     Stage("project backward", ("core.render.cpu_project:project_backward",)),
-    Stage("hash grids backward", ("core.nn.hashgrid:_Encode.backward",)),
-    Stage("networks backward", ("core.nn.mlp:_Network.backward",)),
+    Stage(
+        "hash grids backward",
+        ("core.nn.hashgrid:_Encode.backward", "core.radiance.grids_kernels:scatter_features"),
+    ),
+    Stage(
+        "networks backward",
+        ("core.nn.mlp:_Network.backward", "core.radiance.decode_kernels:decode_backward"),
+    ),
     Stage("harmonics backward", ("core.radiance.sh:_CompiledColors.backward",)),
     Stage("density statistics", ("core.radiance.densify:DensityControl.observe",)),
     Stage("density control", ("core.radiance.densify:DensityControl.refine",), is_closed=True),

@@ -27,6 +27,7 @@ from typing import Any
 
 from tests.bench.measure import Timing, WrongResult, print_table, spread
 
+COLUMNS = ("what", "cache", "start_ms", "start_cpu_ms")
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 600
 WAITED_FOR = {
@@ -75,13 +76,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 _start(event, words, cache, warm)
             rows.append(_row(what, "warm", warm))
     print_table(
-        [[row["what"], row["cache"], *(row[key] for key in _COLUMNS)] for row in rows],
+        [[row["what"], row["cache"], *(row[key] for key in _FIGURES)] for row in rows],
         ["what", "kernels", "wall ms", "spread", "cpu ms", "spread", "times"],
     )
     return {"rows": rows}
 
 
-_COLUMNS = (
+_FIGURES = (
     "start_ms",
     "start_ms_spread",
     "start_cpu_ms",

@@ -31,6 +31,7 @@ from tests.bench.measure import (
 from tests.bench.stages import Breakdown, breakdown
 
 STUDIES = tuple(scenes.VARIANTS)
+COLUMNS = ("study", "num_gaussians", "width", "height", "threads", "step_ms", "stages")
 _LEAST = {"own_memory_mib": 32}  # below, what is kept between rows hides how it grows
 
 

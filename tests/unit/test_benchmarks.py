@@ -98,6 +98,25 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_stands():
         measure.check_finite({"rows": [{"stages": {"blend": float("nan")}}]}, "step")
 
 
+def test_more_work_never_lowers_a_floor():
+    from tests.bench.ceilings import Ceilings
+
+    limits = Ceilings(1, {1000: 4e9, 10**6: 1e9}, 1e11, {1000: 1e9, 10**6: 1e8})
+    small = limits.milliseconds(1000, 1e6, 1e6, 1000)
+    large = limits.milliseconds(10**7, 2e6, 2e6, 10**7)
+    assert small == pytest.approx({"bytes": 2.5e-4, "operations": 1e-2, "gathers": 1.0})
+    assert all(large[kind] > small[kind] for kind in small)
+
+
+def test_the_tuning_split_never_touches_a_test_picture(tiny_capture):
+    from tests.bench.quality_time import tuning_split
+
+    split = tuning_split(tiny_capture)
+    tests = {photo.name for photo in tiny_capture.test}
+    assert not tests & {photo.name for photo in split.photos}
+    assert [photo.name for photo in split.test] == [photo.name for photo in tiny_capture.train[::8]]
+
+
 def test_random_scenes_cover_a_picture_equally_often_at_any_number_and_size():
     from tests.bench.scenes import random_scene
 
@@ -109,3 +128,11 @@ def test_random_scenes_cover_a_picture_equally_often_at_any_number_and_size():
     areas = [covered(20_000, 270, 480), covered(80_000, 270, 480), covered(20_000, 540, 960)]
     # a mean over 20,000 products of uniform numbers varies by less than 1 %
     np.testing.assert_allclose(areas, areas[0], rtol=0.04)
+
+
+def test_a_row_that_lacks_a_column_is_refused():
+    measure.check_rows([{"step_ms": 1.0}], ["step_ms"], "step")
+    with pytest.raises(WrongResult, match="A row of step lacks stages"):
+        measure.check_rows([{"step_ms": 1.0}], ["step_ms", "stages"], "step")
+    with pytest.raises(WrongResult, match="no rows"):
+        measure.check_rows([], ["step_ms"], "step")
