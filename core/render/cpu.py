@@ -130,12 +130,12 @@ class _Job:
                 *arrays, camera, width, height, self._antialiased,
                 features, depths, self._radii[index], self._means2d[index],
             )  # fmt: skip
-            tiles = cpu_tiles.bin_gaussians(features, depths, width, height)
+            tiles = cpu_tiles.bin_gaussians(features, depths, width, height, cancelled is None)
             for part in _bands(tiles) if cancelled else (tiles.order,):
                 if cancelled and cancelled():
                     return False
                 cpu_kernels.blend(
-                    features, tiles.rows, tiles.first, part, tiles.tiles_x, width, height,
+                    features, tiles.pairs, tiles.first, part, tiles.tiles_x, width, height,
                     numba.get_num_threads(), *self._pictures_of(index),
                 )  # fmt: skip
             self._lists.append((features, tiles))
@@ -153,9 +153,9 @@ class _Job:
         to_alpha = _gradient(to_pictures[1], self._alpha)
         to_depth = None if to_pictures[2] is None else _gradient(to_pictures[2], self._alpha)
         for index, (features, tiles) in enumerate(self._lists):
-            pair_gradients = np.empty((len(tiles.rows), cpu_project.NUM_GRADIENTS), np.float32)
+            pair_gradients = np.empty((len(tiles.pairs), cpu_project.NUM_GRADIENTS), np.float32)
             cpu_kernels.blend_backward(
-                features, tiles.rows, tiles.slots, tiles.first, tiles.order,
+                features, tiles.pairs, tiles.first, tiles.order,
                 tiles.tiles_x, self._width, self._height, numba.get_num_threads(),
                 self._rgb[index], self._alpha[index], _at(self._depth if to_depth is not None else None, index),
                 to_rgb[index], to_alpha[index], _at(to_depth, index), pair_gradients,

@@ -133,7 +133,7 @@ def _strip_backward(f, g, x, y, strip, start, end, state, g_depth, sums):
 
 @kernel
 def _blend_tile_backward(
-    f, members, slots, first, last, left, top, rows, columns,
+    f, pairs, first, last, left, top, rows, columns,
     rgb, alpha, depth, g_rgb, g_alpha, g_depth, out,
 ):  # fmt: skip
     """Retrace one tile and write the sums of its pairs."""
@@ -148,11 +148,11 @@ def _blend_tile_backward(
                 any_live = any_live or live[strip]
             if not any_live:
                 for rest in range(pair, last):
-                    place = np.int64(slots[rest]) * NUM_GRADIENTS
+                    place = np.int64(pairs[rest, 1]) * NUM_GRADIENTS
                     out[place : place + NUM_GRADIENTS] = ZERO
                 break
-        g = members[pair]
-        fetch(f, members[min(pair + _AHEAD, last - 1)])
+        g = pairs[pair, 0]
+        fetch(f, pairs[min(pair + _AHEAD, last - 1), 0])
         reached_rows(f, g, np.float32(left), np.float32(top), rows, reached)
         x, y = f[g, X] - np.float32(left), f[g, Y] - np.float32(top)
         none = spread(ZERO)
@@ -161,14 +161,14 @@ def _blend_tile_backward(
             start, end = int(reached[strip]), int(reached[strip + 4])
             if live[strip] and start < end:
                 s = _strip_backward(f, g, x, y, strip, start, end, state, g_depth, s)
-        place = np.int64(slots[pair]) * NUM_GRADIENTS
+        place = np.int64(pairs[pair, 1]) * NUM_GRADIENTS
         write_sums(out, place, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7])
         write_four_sums(out, place + 8, s[8], s[9], s[10], s[11])
 
 
 @parallel_kernel
 def blend_backward(
-    f, members, slots, tile_first, tiles, tiles_x, width, height, workers,
+    f, pairs, tile_first, tiles, tiles_x, width, height, workers,
     rgb, alpha, depth, g_rgb, g_alpha, g_depth, pair_gradients,
 ):  # fmt: skip
     """Fill `pair_gradients` [pairs, 12] from the gradients of the pictures; depth may be None in both."""
@@ -180,6 +180,6 @@ def blend_backward(
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             first, last = tile_first[tile], tile_first[tile + 1]
             _blend_tile_backward(
-                f, members, slots, first, last, left, top, rows, columns,
+                f, pairs, first, last, left, top, rows, columns,
                 rgb, alpha, depth, g_rgb, g_alpha, g_depth, out,
             )  # fmt: skip

@@ -20,28 +20,23 @@ from core.render.cpu_lanes import (
     magnitude,
     most,
     read,
-    root,
     spread,
-    upwards,
     where,
     write,
 )
-from core.render.cpu_project import HALF_WIDTH, REACH_X, REACH_Y, SLOPE, X, Y
-from core.render.cpu_tiles import TILE
+from core.render.cpu_project import BULGE, CORRELATION, REACH_X, REACH_Y, X, Y
+from core.render.cpu_windows import TILE, edges
 
 STRIP = 8  # pixels
 STRIPS = TILE // STRIP
 ROWS = WIDTH // STRIP  # of one block
 BLOCKS = TILE // ROWS  # of one strip
-MOST_STRIPS = 4  # `reached_rows` has room for these
 
 # float32 constants: a plain number would turn the kernels into double precision
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 EIGHTH, SIXTEENTH = np.float32(1 / 8), np.float32(1 / 16)
 _STOP = np.float32(backend.TRANSMITTANCE_STOP)
 _MOST = np.float32(backend.ALPHA_MAX)
-_MARGIN = np.float32(1e-3)  # pixels, against rounding at the border of an ellipse
-_ACROSS = np.float32(STRIP - 1)
 # in eighths, as `falloff` takes them: beyond the first alpha is cut, below the second it is bounded
 _CUT = np.float32(-math.log(backend.ALPHA_CUT) / 8)
 _BOUND = np.float32(-math.log(backend.ALPHA_MAX) / 8)
@@ -51,28 +46,16 @@ _E3, _E4, _E5 = np.float32(-0.16591692), np.float32(0.03967379), np.float32(-0.0
 
 column = constant(lane % STRIP + 0.5 for lane in range(WIDTH))  # pixel centres of a block
 row = constant(lane // STRIP + 0.5 for lane in range(WIDTH))
-_strip_start = constant(lane % MOST_STRIPS * STRIP + 0.5 for lane in range(WIDTH))
-_edge = constant(1.0 if lane // MOST_STRIPS % 2 else -1.0 for lane in range(WIDTH))
 
 
 @kernel
 def reached_rows(f, g, left, top, rows, reached):
-    """Write, per strip of a tile, the first row Gaussian `g` reaches, and in lanes 4 on the row after the last.
-
-    In units of its reach the ellipse is y = c x -+ sqrt(1 - c^2) sqrt(1 - x^2) with correlation c; inside a strip its
-    edges are extreme at the x nearest to -+c.
-    """
-    reach_x, reach_y = f[g, REACH_X] + _MARGIN, f[g, REACH_Y] + _MARGIN
-    shrink = ONE / reach_x
-    correlation = f[g, SLOPE] * reach_y * shrink
-    low = (_strip_start() - (f[g, X] - left)) * shrink
-    high = least(low + _ACROSS * shrink, spread(ONE))
-    low = most(low, spread(-ONE))
-    x = most(least(_edge() * correlation, high), low)
-    bulge = (f[g, HALF_WIDTH] * shrink) * root(most(ONE - x * x, spread(ZERO)))
-    y = (f[g, Y] - top - HALF) + reach_y * (correlation * x + _edge() * bulge)
-    y = least(most(upwards(y), spread(ZERO)), spread(np.float32(rows)))
-    write(reached, 0, where(low <= high, y, spread(ZERO)))
+    """Write, per strip of a tile, the first row Gaussian `g` reaches, and in lanes 4 on the row after the last."""
+    lanes = edges(
+        ZERO, np.float32(STRIP), f[g, X] - left, f[g, REACH_X], f[g, Y] - top, f[g, REACH_Y],
+        f[g, CORRELATION], f[g, BULGE], np.float32(rows),
+    )  # fmt: skip
+    write(reached, 0, lanes)
 
 
 @kernel

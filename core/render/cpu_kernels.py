@@ -89,7 +89,7 @@ def _store_tile(state, left, top, rows, columns, rgb, alpha, depth):
 
 
 @kernel
-def _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, depth):
+def _blend_tile(f, pairs, first, last, left, top, rows, columns, rgb, alpha, depth):
     """Blend one tile and write its pixels."""
     state, reached = np.empty(STRIPS * _STRIP, np.float32), np.empty(WIDTH, np.float32)
     live = np.ones(STRIPS, np.bool_)
@@ -102,8 +102,8 @@ def _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, d
                 any_live = any_live or live[strip]
             if not any_live:
                 break
-        g = members[pair]
-        fetch(f, members[min(pair + _AHEAD, last - 1)])
+        g = pairs[pair, 0]
+        fetch(f, pairs[min(pair + _AHEAD, last - 1), 0])
         reached_rows(f, g, np.float32(left), np.float32(top), rows, reached)
         x, y = f[g, X] - np.float32(left), f[g, Y] - np.float32(top)
         half_xx, xy = SIXTEENTH * f[g, CONIC_XX], EIGHTH * f[g, CONIC_XY]
@@ -134,7 +134,7 @@ def _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, d
 
 
 @parallel_kernel
-def blend(f, members, tile_first, tiles, tiles_x, width, height, workers, rgb, alpha, depth):
+def blend(f, pairs, tile_first, tiles, tiles_x, width, height, workers, rgb, alpha, depth):
     """Fill rgb [H, W, 3], alpha [H, W] and, unless it is None, expected depth [H, W] of the listed tiles."""
     for worker in prange(workers):
         for place in range(worker, len(tiles), workers):
@@ -142,7 +142,7 @@ def blend(f, members, tile_first, tiles, tiles_x, width, height, workers, rgb, a
             left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             first, last = tile_first[tile], tile_first[tile + 1]
-            _blend_tile(f, members, first, last, left, top, rows, columns, rgb, alpha, depth)
+            _blend_tile(f, pairs, first, last, left, top, rows, columns, rgb, alpha, depth)
 
 
 def warm_up() -> Iterator[str]:
@@ -154,16 +154,17 @@ def warm_up() -> Iterator[str]:
     radii, means2d = np.empty(1, np.int32), np.empty((1, 2), np.float32)
     cpu_project.project(*one, camera, size, size, False, features, depths, radii, means2d)
     yield "project"
-    tiles = cpu_tiles.bin_gaussians(features, depths, size, size)
+    for with_slots in (False, True):
+        tiles = cpu_tiles.bin_gaussians(features, depths, size, size, with_slots)
     yield "sort and list per tile"
     pictures = [np.zeros((size, size, *tail), np.float32) for tail in ((3,), (), ())]
     lists = (tiles.first, tiles.order, tiles.tiles_x, size, size, 1)
-    pair_gradients = np.empty((len(tiles.rows), NUM_GRADIENTS), np.float32)
+    pair_gradients = np.empty((len(tiles.pairs), NUM_GRADIENTS), np.float32)
     for depth, name in ((None, ""), (pictures[2], " with depth")):
         layers = (*pictures[:2], depth)
-        blend(features, tiles.rows, *lists, *layers)
+        blend(features, tiles.pairs, *lists, *layers)
         yield f"blend{name}"
-        blend_backward(features, tiles.rows, tiles.slots, *lists, *layers, *layers, pair_gradients)
+        blend_backward(features, tiles.pairs, *lists, *layers, *layers, pair_gradients)
         yield f"blend backward{name}"
     gradients = [np.zeros_like(array) for array in one]
     cpu_project.project_backward(

@@ -26,9 +26,8 @@ import numpy as np
 from core.nn.compiled import kernel, parallel_kernel, prange
 from core.render.backend import ALPHA_CUT, BLUR, NEAR
 
-X, Y, REACH_X, REACH_Y, SLOPE, HALF_WIDTH = range(6)  # the ellipse at the alpha cut, for binning
+X, Y, REACH_X, REACH_Y, CORRELATION, BULGE = range(6)  # the ellipse at the alpha cut
 CONIC_XX, CONIC_XY, CONIC_YY, OPACITY, RED, GREEN, BLUE, DEPTH, LOG_OPACITY = range(6, 15)
-NUM_ELLIPSE = 6
 NUM_FEATURES = 16
 
 # Sums over the pixels of a tile: q = dL / d(half the squared distance), alone and times the powers of
@@ -179,8 +178,9 @@ def project(
             )
             features[n, DEPTH] = s[_POINT + 2]
             features[n, REACH_X], features[n, REACH_Y] = reach_x, reach_y
-            features[n, SLOPE] = s[_XY] / s[_YY]
-            features[n, HALF_WIDTH] = cut * math.sqrt(s[_DET] / s[_YY])
+            spread = math.sqrt(s[_XX] * s[_YY])
+            features[n, CORRELATION] = s[_XY] / spread
+            features[n, BULGE] = math.sqrt(s[_DET]) / spread  # sqrt(1 - correlation^2)
             features[n, LOG_OPACITY] = math.log(opacity)
 
 
