@@ -190,6 +190,20 @@ class ExportScene(Action):
 
 
 @dataclass(frozen=True)
+class ChooseFormat(Action):
+    """Export in the format of a suffix, .ply for example."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class ChooseDegree(Action):
+    """Bake view-dependent colour to spherical harmonics of this degree, 0 to 3."""
+
+    value: int = 3
+
+
+@dataclass(frozen=True)
 class CancelTask(Action):
     """End the long task that runs now."""
 

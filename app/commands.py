@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     _render(commands.add_parser("render", help="render a camera path to a video or pictures"))
     _export(commands.add_parser("export", help="write a scene in another format"))
     info = commands.add_parser("info", help="say what a scene file holds, without loading it")
-    info.add_argument("file", type=Path, help="scene file (.hyrf or .ply)")
+    info.add_argument("file", type=Path, help="scene file of any format")
     info.add_argument("--json", action="store_true", help="print JSON")
     doctor = commands.add_parser("doctor", help="say what is usable on this machine, and why not")
     doctor.add_argument("--json", action="store_true", help="print JSON")
@@ -195,6 +195,13 @@ def _render(command: argparse.ArgumentParser) -> None:
 def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("scene", type=Path, help="scene file or run folder")
     command.add_argument("out", type=Path, help="file to write; its suffix chooses the format")
+    command.add_argument(
+        "--sh-degree",
+        type=int,
+        choices=range(4),
+        default=3,
+        help="spherical harmonics that a neural colour is turned into (default 3)",
+    )
 
 
 def _positive(word: str) -> int:

@@ -94,7 +94,8 @@ def export(arguments: Namespace) -> int:
 
     use_cores(cores_available())
     path, _ = _scene_of(arguments.scene)
-    print(export_scene(open_scene(path), arguments.out))
+    scene = open_scene(path)
+    print(export_scene(scene, arguments.out, sh_degree=arguments.sh_degree))
     return 0
 
 

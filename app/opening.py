@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from core.engine.runs import Run
     from core.radiance.field import Snapshot
 
-SCENE_SUFFIXES = (".hyrf", ".ply")
-
 THUMBNAIL = 112  # pixels, longer side
 MOST_THUMBNAILS = 240
 
@@ -41,6 +39,7 @@ def open_path(text: str, device: str, seeds: str, task: Task) -> Content:
     seeds   where a capture's seed points come from: auto or random
     """
     from core.engine.runs import Run
+    from core.formats.table import is_scene, suffixes
 
     if not text.strip():
         raise CaptureError("No path was given. Choose a capture folder or a scene file.")
@@ -50,11 +49,11 @@ def open_path(text: str, device: str, seeds: str, task: Task) -> Content:
             f"{path}: there is nothing at this path. Check it, or choose another one."
         )
     task.progress(None, path.name)
-    if path.is_file() and path.suffix.lower() in SCENE_SUFFIXES:
+    if is_scene(path):
         return Content(path.stem, path, scene=_scene(path, device))
     if path.is_file() and path.suffix.lower() != ".json":
         raise FormatError(
-            f"{path.name}: not a scene file. Scene files end in {' or '.join(SCENE_SUFFIXES)}; "
+            f"{path.name}: not a scene file. Scene files end in {', '.join(suffixes())}; "
             "for photographs choose their folder."
         )
     if Run.is_run(path):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from core.radiance.field import Snapshot
 
 WEIGH_EVERY_S = 4.0
+MOST_BANDS = 3  # degree of the harmonics that files hold
 BATCH = 12  # thumbnails shown at once
 WEIGHING = "Measuring the size of the scene"
 
@@ -162,7 +163,9 @@ class Scene:
             cameras__has_pictures=False,
             cameras__gallery=(),
             export__scene_path=str(_free(files / f"{content.name}.hyrf")),
-            export__ply_path=str(_free(files / f"{content.name}.ply")),
+            export__path=str(_free(files / f"{content.name}{self._export_suffix()}")),
+            export__format=self._export_suffix(),
+            export__sh_degree=self._sh_degree(),
         )
         self._views.enter(place)
         if capture is not None:
@@ -256,8 +259,24 @@ class Scene:
         from core.formats import export_scene
 
         renderer = self.engine.renderer if self.engine is not None else None
-        path = _target(text or str(self._store.get("export.ply_path", "")), ".ply")
-        self._write(EXPORTING, path, partial(export_scene, renderer=renderer))
+        path = _target(text or str(self._store.get("export.path", "")), self._export_suffix())
+        write = partial(export_scene, renderer=renderer, sh_degree=self._sh_degree())
+        self._write(EXPORTING, path, write)
+
+    def choose_format(self, suffix: str) -> None:
+        """Give the file to export to another suffix."""
+        path = Path(str(self._store.get("export.path", "")))
+        stem = path.name.removesuffix(self._export_suffix())
+        self._store.update(
+            export__path=str(_free(path.with_name(stem + suffix))),
+            export__format=suffix,
+        )
+
+    def _export_suffix(self) -> str:
+        return str(self._store.get("export.format", ".ply"))
+
+    def _sh_degree(self) -> int:
+        return int(self._store.get("export.sh_degree", MOST_BANDS))
 
     def _write(self, name: str, path: Path, write: Callable[[Snapshot, Path], str]) -> None:
         if self._jobs.is_running(name):

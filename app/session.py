@@ -192,6 +192,10 @@ class Session:
                 self._scene.save(value)
             case actions.ExportScene(value):
                 self._scene.export(value)
+            case actions.ChooseFormat(value):
+                self._scene.choose_format(value)
+            case actions.ChooseDegree(value):
+                self.store.set("export.sh_degree", int(value))
             case actions.DismissNotice(value):
                 self._readings.dismiss(value)
             case actions.CancelTask():

@@ -128,9 +128,9 @@ def toolbar(store: Store) -> Group:
     )
     export = Button(
         label="Export",
-        tooltip="Write a PLY file for other programs (Ctrl+E)",
+        tooltip="Write a file for other programs (Ctrl+E)",
         is_enabled=can_save,
-        action=ExportScene(str(store.get("export.ply_path", ""))),
+        action=ExportScene(str(store.get("export.path", ""))),
     )
     return Group("", (Row((train, save, export)),))
 

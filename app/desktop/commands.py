@@ -76,7 +76,7 @@ class Commands:
             None,
             Command("Save scene", "Ctrl+S", self.save_scene, has_scene),
             Command("Save scene as…", "Ctrl+Shift+S", window.ask_save, has_scene),
-            Command("Export PLY…", "Ctrl+E", window.ask_export, has_scene),
+            Command("Export…", "Ctrl+E", window.ask_export, has_scene),
             None,
             Command("Close scene", "", post(do.CloseScene()), self._is_on_scene_page),
             Command("Quit", "Ctrl+Q", window.quit),

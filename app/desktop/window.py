@@ -28,9 +28,11 @@ from app.desktop.pages import ScenePage, StartPage
 from app.desktop.picture import StreamTexture
 from app.desktop.theme import Theme
 from app.desktop.viewport import Viewport
+from app.panels.export import chosen_suffix
 from app.panels.widgets import Path as PathWidget
 from app.panels.widgets import Widget
 from app.session import Session
+from core.formats.table import suffixes
 
 FASTEST_S = 1 / 60
 POLL_S = 0.004  # between two looks for a new picture while a hand moves the camera
@@ -347,7 +349,7 @@ class Window:
 
     def ask_scene(self) -> None:
         """Choose a scene file and open it."""
-        self._ask("open_file", (".hyrf", ".ply"), "start.scene_path", OpenPath())
+        self._ask("open_file", suffixes(), "start.scene_path", OpenPath())
 
     def ask_save(self) -> None:
         """Choose where the scene is saved."""
@@ -355,7 +357,7 @@ class Window:
 
     def ask_export(self) -> None:
         """Choose where the scene is exported."""
-        self._ask("save_file", (".ply",), "export.ply_path", ExportScene())
+        self._ask("save_file", chosen_suffix(self.store), "export.path", ExportScene())
 
     def _ask(self, mode: str, suffixes: tuple[str, ...], key: str, action: Action) -> None:
         start = str(self.store.get(key, "") or "")

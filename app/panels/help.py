@@ -19,7 +19,7 @@ SHORTCUTS: tuple[tuple[str, str], ...] = (
     ("Space", "Pause or resume training"),
     ("Ctrl+O, Ctrl+Shift+O", "Open a capture, open a scene"),
     ("Ctrl+S, Ctrl+Shift+S", "Save the scene, save it as another file"),
-    ("Ctrl+E", "Export PLY"),
+    ("Ctrl+E", "Export"),
     ("Arrows", "From control to control; Space or Enter uses one"),
     ("Ctrl+click, Ctrl+wheel", "On a slider: type a value, move it a little"),
     ("Double click on a slider", "Back to its default"),

@@ -7,6 +7,7 @@ from app.panels.notices import task_widgets
 from app.panels.widgets import Button, Group, Path, Readout, Row, Text
 from app.panels.words import shortened
 from app.store import Store
+from core.formats.table import suffixes
 
 MOST_RECENT = 8
 
@@ -33,9 +34,9 @@ def panel(store: Store) -> Group:
                 label="Scene",
                 key="start.scene_path",
                 mode="open_file",
-                suffixes=(".hyrf", ".ply"),
+                suffixes=suffixes(),
                 button="Open scene",
-                tooltip="A scene file (.hyrf or .ply), on the machine that draws (Ctrl+O)",
+                tooltip="A scene file (HyRF, PLY, SPZ, SOG, glTF, splat), on the machine that draws (Ctrl+O)",
                 action=OpenPath(),
             ),
             Button(

@@ -1,21 +1,14 @@
-"""Which file formats there are, what they need and what they lose; opening, saving and exporting scenes.
-
-A format is a row of `FORMATS`. Its functions are named as "module:function" and imported when used:
-
-    reads   path -> SceneParts
-    writes  (SceneParts, path)
-    tells   path -> dict, what the file holds, without reading all of it
-"""
+"""Opening, saving and exporting scenes in every format of the table (table.py)."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from core.base.errors import FormatError
+from core.formats.table import Format, format_of, suffixes
 
 if TYPE_CHECKING:
     from core.capture.camera import Camera
@@ -23,55 +16,10 @@ if TYPE_CHECKING:
     from core.render.backend import Renderer
 
 
-@dataclass(frozen=True)
-class Format:
-    """One file format; `needs` says whether a model's fields fit in, or only plain Gaussians do."""
-
-    name: str
-    suffixes: tuple[str, ...]
-    needs: Literal["splats", "field"]
-    loses: tuple[str, ...]
-    reads: str
-    writes: str
-    tells: str
-
-
-FORMATS = (
-    Format(
-        name="HyRF scene",
-        suffixes=(".hyrf",),
-        needs="field",
-        loses=("precision beyond 8 bits, 16 for positions",),
-        reads="core.formats.hyrf:read",
-        writes="core.formats.hyrf:write",
-        tells="core.formats.hyrf:info",
-    ),
-    Format(
-        name="3DGS PLY",
-        suffixes=(".ply",),
-        needs="splats",
-        loses=("view-dependent colour beyond spherical harmonics", "neural background"),
-        reads="core.formats.ply:read",
-        writes="core.formats.ply:write",
-        tells="core.formats.ply:info",
-    ),
-)
-
-
-def format_of(path: Path) -> Format:
-    """Return the format that a file's suffix names."""
-    suffix = Path(path).suffix.lower()
-    for entry in FORMATS:
-        if suffix in entry.suffixes:
-            return entry
-    known = ", ".join(f"{entry.suffixes[0]} ({entry.name})" for entry in FORMATS)
-    raise FormatError(f"{Path(path).name}: its suffix names no scene format. Known: {known}.")
-
-
 def open_scene(path: Path, device: str = "cpu") -> Snapshot:
     """Open a scene file of any format that can be read."""
     path = Path(path)
-    scene = _function(format_of(path).reads)(path)
+    scene = _module(format_of(path)).read(path)
     from core.radiance.scenes import assemble
 
     try:
@@ -84,7 +32,7 @@ def describe(path: Path) -> dict[str, Any]:
     """Return what a file holds: `num_gaussians`, `sh_degree`, `bounds`, `bytes` and what else it tells."""
     path = Path(path)
     entry = format_of(path)
-    facts = {"format": entry.name, **_function(entry.tells)(path)}
+    facts = {"format": entry.name, **_module(entry).info(path)}
     if "summary" in facts:
         facts["summary"] = {k: v for k, v in facts["summary"].items() if k != "cameras"}
     return facts
@@ -93,7 +41,7 @@ def describe(path: Path) -> dict[str, Any]:
 def size_of(path: Path) -> dict[str, int]:
     """Return the bytes of a file: `total`, and the components that add up to it."""
     path = Path(path)
-    facts = _function(format_of(path).tells)(path)
+    facts = _module(format_of(path)).info(path)
     return {"total": facts["bytes"], **facts["bytes_by_component"]}
 
 
@@ -101,7 +49,8 @@ def save_scene(snapshot: Snapshot, path: Path) -> str:
     """Save a scene as it is in the native format; return a sentence about its size."""
     from core.formats import hyrf
 
-    return _sizes(hyrf.write(snapshot.parts(), Path(path)).bytes_by_component, snapshot)
+    hyrf.write(snapshot.parts(), Path(path))
+    return _sizes(hyrf.info(Path(path))["bytes_by_component"], snapshot)
 
 
 def export_scene(
@@ -109,13 +58,18 @@ def export_scene(
     path: Path,
     cameras: Sequence[Camera] = (),
     renderer: Renderer | None = None,
+    sh_degree: int = 3,
 ) -> str:
     """Write a scene in the format its suffix names, open the file again and say what was lost.
 
     Without cameras those that the scene remembers are used, without a renderer the best one here.
+    `sh_degree` 0 to 3 is what a scene with fields is baked to.
     """
     path = Path(path)
     entry = format_of(path)
+    if not entry.is_written or path.suffix == ".gltf":
+        written = ", ".join(suffix for suffix in suffixes(is_written=True) if suffix != ".gltf")
+        raise FormatError(f"{path.name}: this format is only read. Choose one of {written}.")
     parts = snapshot.parts()
     from core.formats import compare
 
@@ -123,11 +77,11 @@ def export_scene(
     if entry.needs == "splats" and parts.kind != "splats":
         from core.formats.bake import bake_sh
 
-        parts = bake_sh(snapshot, cameras)
-    _function(entry.writes)(parts, path)
-    sizes = _sizes(_function(entry.tells)(path)["bytes_by_component"], snapshot)
+        parts = bake_sh(snapshot, cameras, sh_degree)
+    clamped = _module(entry).write(parts, path) or ()
+    sizes = _sizes(_module(entry).info(path)["bytes_by_component"], snapshot)
     loss = compare.loss(snapshot, open_scene(path, str(snapshot.device)), cameras, renderer)
-    return f"{sizes} {loss}"
+    return " ".join((sizes, loss, *clamped))
 
 
 def _sizes(components: dict[str, int], snapshot: Snapshot) -> str:
@@ -136,6 +90,5 @@ def _sizes(components: dict[str, int], snapshot: Snapshot) -> str:
     return f"{total / 1e6:.2f} MB ({listed}), {snapshot.num_gaussians:,} Gaussians."
 
 
-def _function(reference: str) -> Any:
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
+def _module(entry: Format) -> Any:
+    return importlib.import_module(f"core.formats.{entry.module}")

@@ -1,4 +1,7 @@
-"""The zip archive around a scene, opened without trusting it: stored members only, every size checked first."""
+"""The zip archive around a scene, opened without trusting it: every size is checked before anything is read.
+
+Members are stored as they are; where a format's writers pack them, at most `MOST_PACKED` times.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from core.base.errors import FormatError
 from core.formats.files import checked_file
 
 MAX_MEMBERS = 4096
+MOST_PACKED = 1100  # what deflate can do at most
 _ONE_DATE = (1980, 1, 1, 0, 0, 0)  # the same scene gives the same file
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -38,8 +42,9 @@ def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
 class Archive:
     """An archive open for reading; names are keys and never become paths."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, can_be_packed: bool = False) -> None:
         self.path, self.size = path, checked_file(path)
+        self._can_be_packed = can_be_packed
         try:
             self._zip = zipfile.ZipFile(path)
         except _ZIP_ERRORS as error:
@@ -87,11 +92,18 @@ class Archive:
                 raise self.damaged(f"has a member that points outside of it ({name!r})")
             if name in members:
                 raise self.damaged(f"has two members named '{name}'")
-            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-                raise self.damaged(f"has a compressed or encrypted member '{name}'")
-            if member.file_size != member.compress_size or member.file_size > self.size:
-                raise self.damaged(f"declares {member.file_size} bytes for '{name}'")
+            self._check_packing(member)
             members[name] = member
-        if sum(member.file_size for member in listed) > self.size:
+        if sum(member.compress_size for member in listed) > self.size:
             raise self.damaged(f"declares more than the {self.size} bytes it has")
         return members
+
+    def _check_packing(self, member: zipfile.ZipInfo) -> None:
+        name, packed, full = member.filename, member.compress_size, member.file_size
+        is_stored = member.compress_type == zipfile.ZIP_STORED
+        is_deflated = member.compress_type == zipfile.ZIP_DEFLATED
+        if member.flag_bits & 1 or not (is_stored or (is_deflated and self._can_be_packed)):
+            raise self.damaged(f"has a compressed or encrypted member '{name}'")
+        most = packed if is_stored else packed * MOST_PACKED
+        if packed > self.size or full > most or (is_stored and full != packed):
+            raise self.damaged(f"declares {full} bytes for '{name}'")

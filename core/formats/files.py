@@ -49,3 +49,12 @@ def checked_file(path: Path) -> int:
         return path.stat().st_size
     except OSError as error:
         raise FormatError(f"{path}: cannot be opened ({error.strerror or error}).") from None
+
+
+def read_bytes(path: Path, most_bytes: int) -> bytes:
+    """Return a file's content, at most so many bytes of it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most_bytes)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or error}).") from None

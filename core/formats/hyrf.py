@@ -17,7 +17,6 @@ import math
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,17 +76,7 @@ class _Meta(BaseModel):
     parts: dict[str, _Entry] = Field(max_length=1000)
 
 
-@dataclass(frozen=True)
-class WriteReport:
-    """What lies on disk now; the components, the archive around them included, add up to `bytes`."""
-
-    path: Path
-    bytes: int
-    bytes_by_component: Mapping[str, int]
-    num_gaussians: int
-
-
-def write(scene: SceneParts, path: Path) -> WriteReport:
+def write(scene: SceneParts, path: Path) -> None:
     """Write a scene; the file takes its name only after it was read back."""
     path = Path(path)
     meta, members = _packed(scene, path)
@@ -95,9 +84,6 @@ def write(scene: SceneParts, path: Path) -> WriteReport:
         summary = squeeze(_to_json(scene.summary))
         write_archive(temporary, {META: _to_json(meta), SUMMARY: summary, **members})
         read(temporary)
-    return WriteReport(
-        path, path.stat().st_size, _components(meta["parts"], path), meta["num_gaussians"]
-    )
 
 
 def read(path: Path) -> SceneParts:

@@ -30,10 +30,14 @@ def unpacked_bytes(payload: bytes, most: int) -> int:
     return declared
 
 
-def unsqueeze(payload: bytes, size: int) -> bytes:
-    """Unpack exactly `size` bytes; the declared size is compared before anything is allocated."""
-    if unpacked_bytes(payload, size) != size:
-        raise ValueError(f"unpacks to fewer than the {size} bytes its shape needs")
+def unsqueeze(payload: bytes, size: int, must_declare: bool = True) -> bytes:
+    """Unpack exactly `size` bytes; a declared size is compared before anything is allocated."""
+    try:
+        declared = zstandard.get_frame_parameters(payload).content_size
+    except zstandard.ZstdError as error:
+        raise ValueError(f"cannot be unpacked ({error})") from None
+    if declared != size and (must_declare or declared != zstandard.CONTENTSIZE_UNKNOWN):
+        raise ValueError(f"unpacks to {declared} bytes where its shape needs {size}")
     try:
         content = zstandard.ZstdDecompressor().decompress(
             payload, max_output_size=size, allow_extra_data=False

@@ -209,7 +209,8 @@ def scene_values() -> dict[str, object]:
         "scene.center": np.zeros(3),
         "scene.radius": 3.0,
         "export.scene_path": "/data/runs/fox/scene.hyrf",
-        "export.ply_path": "/data/runs/fox/scene.ply",
+        "export.path": "/data/runs/fox/scene.ply",
+        "export.format": ".ply",
         "curves.loss": {"Loss, averaged": (steps, loss)},
         "curves.psnr": {
             "Held out": (steps[::10], psnr[::10]),

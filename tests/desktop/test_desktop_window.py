@@ -137,7 +137,7 @@ def test_keys_belong_to_a_field_while_it_is_typed_into(driver):
     field = next(
         leaf.drawn.item
         for leaf in window.scene.right.drawer.leaves()
-        if leaf.widget.key == "export.ply_path"
+        if leaf.widget.key == "export.path"
     )
     driver.click(field)
     session.take()

@@ -216,7 +216,7 @@ def test_nothing_can_be_saved_before_there_is_a_scene():
         w.button for w in widgets(export.panel(scene_store())) if isinstance(w, kinds.Path)
     ] == [
         "Save scene",
-        "Export PLY",
+        "Export",
     ]
 
 
