@@ -5,6 +5,9 @@
 
 The trainer alone touches the study. Others post commands (core/engine/commands.py), read events
 and take snapshots; two flags tell it that somebody looks and that a camera moves.
+
+Where several processes train together (core/nn/ranks.py) each has a trainer; rank 0's has the run,
+and all of them stop after the same step.
 """
 
 from __future__ import annotations
@@ -16,8 +19,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from core.base.config import edited, validated
 from core.base.errors import HybridError
@@ -31,19 +32,20 @@ from core.base.events import (
     StepDone,
     TrainerState,
 )
+from core.base.late import LateMetrics
 from core.base.latest import Latest
 from core.base.threads import Worker, failure
 from core.engine import commands
 from core.engine.cores import stand_back, use_cores
 from core.engine.journal import Journal
+from core.engine.publishing import Publisher
 from core.engine.runs import Run
+from core.nn.ranks import joined
 from core.radiance.field import Snapshot
 from core.render.evaluate import mean_of
 from core.study import Renderable, Study
 
 REPORT_EVERY_S = 0.2
-SNAPSHOT_EVERY_S = 0.15
-SNAPSHOT_SHARE = 0.1  # of the time at most goes into copying snapshots
 RATE_MEMORY_S = 2.0  # steps per second are smoothed over about this long
 IDLE_WAIT_S = 0.1
 STEP_MEMORY = 0.1  # weight of the newest step in the smoothed time of one
@@ -82,6 +84,8 @@ class Trainer:
         self.elapsed_s = 0.0
         self._build, self._events, self._snapshots = build, events, snapshots
         self._clock = self.options.clock
+        self._publisher = Publisher(snapshots, self._clock)
+        self._ranks = joined()
         self._cores = run.config.threads if run else self.options.cores
         self._journal = Journal(run, events, self.options.checkpoint_every_s, self._clock)
         self._commands: queue.SimpleQueue[commands.Command] = queue.SimpleQueue()
@@ -94,10 +98,10 @@ class Trainer:
         self._is_single_step = False
         self._is_poisoned = False  # the last step gave numbers that are not finite
         self._is_torn = False  # a step was interrupted half way, by Ctrl-C for example
-        self._step_s = self._interval_s = self._snapshot_s = 0.0
+        self._step_s = self._interval_s = 0.0
         self._free_step_s = 0.0  # of a step while no camera moves, smoothed
         self._stepped_s: float | None = None
-        self._reported_s = self._published_s = -math.inf
+        self._reported_s = -math.inf
 
     # ---- from any thread -------------------------------------------------------------
 
@@ -194,7 +198,7 @@ class Trainer:
         self._loading.pop(0)()
         if not self._loading:
             self._enter(TrainerState.RUNNING)
-            self._publish(is_wanted=True)
+            self._publish()
 
     def _give_up(self) -> None:
         self._loading = []
@@ -210,7 +214,7 @@ class Trainer:
         self._trained.prepare()
 
     def _resume(self) -> None:
-        found = self._journal.begin()
+        found = self._ranks.told(self._journal.begin())
         if found is None:
             return
         step, state = found
@@ -236,7 +240,7 @@ class Trainer:
             return
         began = self._clock()
         self._is_torn = True
-        self._metrics = self._trained.step()
+        before, self._metrics = self._metrics, self._trained.step()
         self._is_torn = False
         now = self._clock()
         self.step += 1
@@ -245,19 +249,27 @@ class Trainer:
             self._free_step_s += STEP_MEMORY * (self._step_s - self._free_step_s)
         self.elapsed_s += self._step_s
         self._measure_rate(now)
-        if self._find_not_finite():
+        is_last = self.step >= self.total
+        every = self.options.evaluate_every
+        is_tested = every > 0 and self.step % every == 0
+        is_saved, is_shown = self._journal.is_due, self.has_viewers and self._publisher.is_due()
+        is_kept = is_last or is_tested or is_saved or is_shown
+        is_late = isinstance(self._metrics, LateMetrics) and not is_kept
+        if self._find_not_finite(before if is_late else self._metrics):
             return
         self._journal.note_step(self.step, self._metrics, self.elapsed_s)
         self._report()
-        if self.step >= self.total:
+        if is_last:
             self._finish()
             return
-        every = self.options.evaluate_every
-        if every > 0 and self.step % every == 0:
+        if is_tested:
             self._evaluate()
-        if self._journal.is_due:
+        if is_saved:
             self._save_checkpoint()
-        self._publish(is_wanted=self.state is TrainerState.PAUSED)
+        if is_shown or self.state is TrainerState.PAUSED:
+            self._publish(wait=self.state is TrainerState.PAUSED)
+        else:
+            self._publisher.hand_over()
 
     def _measure_rate(self, now: float) -> None:
         interval = self._step_s if self._stepped_s is None else now - self._stepped_s
@@ -265,17 +277,22 @@ class Trainer:
         self._interval_s += weight * (interval - self._interval_s)
         self._stepped_s = now
 
-    def _find_not_finite(self) -> bool:
+    def _find_not_finite(self, metrics: Mapping[str, float]) -> bool:
         """Pause when a metric is not finite; the pictures and checkpoints stay those of before."""
-        bad = [name for name, value in self._metrics.items() if not math.isfinite(value)]
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         self._is_poisoned = bool(bad)
         if bad:
-            found = ", ".join(f"{name} is {float(self._metrics[name])}" for name in bad)
+            found = ", ".join(f"{name} is {float(metrics[name])}" for name in bad)
             reason = f"Step {self.step}: {found}."
             advice = "Training is paused; lower the learning rates or go back to a checkpoint."
             self._events.post(Notice(f"{reason} {advice}", "error", key="not finite"))
             self._enter(TrainerState.PAUSED, reason)
         return bool(bad)
+
+    def _settle(self) -> None:
+        """Look at the last step's numbers, should a GPU still owe them, before anything is kept of it."""
+        if isinstance(self._metrics, LateMetrics) and not self._is_poisoned:
+            self._find_not_finite(self._metrics)
 
     def _report(self, *, is_wanted: bool = False) -> None:
         now = self._clock()
@@ -286,29 +303,11 @@ class Trainer:
             metrics = dict(self._metrics)
             self._events.post(StepDone(self.step, self.total, metrics, rate, self.elapsed_s))
 
-    def _publish(self, *, is_wanted: bool = False) -> None:
-        """Copy the scene for the render service, at a bounded cost, or in any case when wanted."""
-        study = self._study
-        if not isinstance(study, Renderable) or self._is_poisoned:
-            return
-        pause_s = max(SNAPSHOT_EVERY_S, self._snapshot_s / SNAPSHOT_SHARE)
-        is_due = self.has_viewers and not self._snapshots.is_fresh
-        if is_wanted or (is_due and self._clock() - self._published_s >= pause_s):
-            began = self._clock()
-            self._snapshots.put(self._copy(study))
-            self._published_s = self._clock()
-            self._snapshot_s = self._published_s - began
-
-    def _copy(self, study: Renderable) -> Snapshot:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # waking a thread pool for a copy costs far more than the copy
-        try:
-            snapshot = study.snapshot()
-        finally:
-            torch.set_num_threads(threads)
-        if snapshot.device.type == "cuda":  # whoever draws uses another stream
-            torch.cuda.current_stream(snapshot.device).synchronize()
-        return snapshot
+    def _publish(self, *, wait: bool = True) -> None:
+        """Copy the scene for the render service; a GPU may do so while training goes on."""
+        if isinstance(self._study, Renderable) and not self._is_poisoned:
+            self._publisher.publish(self._study)
+            self._publisher.hand_over(wait=wait)
 
     def _evaluate(self) -> None:
         """Measure once: where every picture is measured, the means are those of its columns."""
@@ -320,6 +319,7 @@ class Trainer:
         self._stepped_s = None
 
     def _save_checkpoint(self) -> None:
+        self._settle()
         if self._is_poisoned or self._is_torn:
             reason = "its numbers are not finite" if self._is_poisoned else "the next was cut short"
             text = f"No checkpoint at step {self.step}: {reason}. Resuming takes the one before."
@@ -338,7 +338,7 @@ class Trainer:
     def _finish(self, reason: str = "") -> None:
         """Show, measure and save the result; the thread stays for exports and evaluations."""
         self._report(is_wanted=True)
-        self._publish(is_wanted=True)
+        self._publish()
         if not reason:
             self._evaluate()
         self._save_checkpoint()
@@ -349,12 +349,17 @@ class Trainer:
 
     def _carry_out(self) -> None:
         """Carry out what waits, in order; a single step comes before what was asked after it."""
+        if self.state is TrainerState.RUNNING and not self._ranks.is_alone:
+            if not self._ranks.any(self._is_cancelled):
+                return
+            self._commands.put(commands.Stop())
         while not self._is_single_step:
             try:
                 command = self._commands.get_nowait()
             except queue.Empty:
                 return
             try:
+                self._settle()
                 self._obey(command)
             except HybridError as error:
                 self._events.post(Notice(str(error), "error", key=type(command).__name__))
@@ -365,7 +370,7 @@ class Trainer:
             case commands.Pause() if is_running:
                 self._enter(TrainerState.PAUSED)
                 self._report(is_wanted=True)
-                self._publish(is_wanted=True)
+                self._publish()
             case commands.Resume() if self.state is TrainerState.PAUSED:
                 self._enter(TrainerState.RUNNING)
             case commands.StepOnce() if is_active:
@@ -392,7 +397,7 @@ class Trainer:
     def _answer(self, reply: Latest[Any] | None) -> None:
         """Publish now; in a failed or poisoned training the last good snapshot is the answer."""
         if self.state is not TrainerState.FAILED:
-            self._publish(is_wanted=True)
+            self._publish()
         snapshot = self._snapshots.peek()
         if reply is not None and snapshot is not None:
             reply.put(snapshot)

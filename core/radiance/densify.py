@@ -18,8 +18,8 @@ from pydantic import Field
 
 from core.base.config import Config, live
 from core.nn.adam import RowAdam
+from core.nn.ranks import joined
 from core.radiance.model import GaussianModel, Placement
-from core.radiance.splats import Splats
 
 SPLIT_SHRINK = 1.6  # Kerbl et al. 2023
 MAX_COPIES = 51  # of one Gaussian at one relocation (Kheradmand et al. 2024)
@@ -116,11 +116,12 @@ class DensityControl:
         height: int,
     ) -> None:
         """Add one view's absolute screen gradients [V, 2] (pixels) of the drawn Gaussians."""
-        size = absgrad.new_tensor((width / 2, height / 2))
-        strength = 0.25 * (absgrad * size).sum(dim=1)  # [V]
-        drawn = radii > 0
-        self.gradients.index_add_(0, rows[drawn], strength[drawn])
-        self.views.index_add_(0, rows[drawn], torch.ones_like(strength[drawn]))
+        self.add(rows, *screen_strength(radii, absgrad, width, height))
+
+    def add(self, rows: torch.Tensor, strengths: torch.Tensor, views: torch.Tensor) -> None:
+        """Add strengths [V] and how many views drew each Gaussian [V]; no row twice."""
+        self.gradients.index_add_(0, rows, strengths)
+        self.views.index_add_(0, rows, views)
 
     def is_due(self, step: int, total: int) -> bool:
         """Tell whether the round after `step` steps changes the Gaussians."""
@@ -259,16 +260,18 @@ class DensityControl:
         points = torch.rand(
             count, generator=self.generator, device=weights.device, dtype=torch.float64
         )
-        return torch.searchsorted(edges, points * edges[-1]).clamp(max=len(weights) - 1)
+        drawn = torch.searchsorted(edges, points * edges[-1]).clamp(max=len(weights) - 1)
+        return joined().like_first(drawn)  # a GPU adds up in an order of its own
 
     def _samples(self, scales: torch.Tensor, quats: torch.Tensor) -> torch.Tensor:
         noise = torch.randn(scales.shape, generator=self.generator, device=scales.device)
         return rotated(noise * scales, quats)
 
-    def position_noise(self, splats: Splats, rate: float) -> torch.Tensor:
+    def position_noise(
+        self, scales: torch.Tensor, quats: torch.Tensor, opacities: torch.Tensor, rate: float
+    ) -> torch.Tensor:
         """Return the random displacement [V, 3] of MCMC: along each Gaussian's shape, more where it is transparent."""
-        gate = torch.sigmoid(100 * ((1 - splats.opacities.detach()) - 0.995))
-        scales, quats = splats.scales.detach(), splats.quats.detach()
+        gate = torch.sigmoid(100 * ((1 - opacities) - 0.995))
         noise = torch.randn(scales.shape, generator=self.generator, device=scales.device)
         local = rotated(
             noise, quats * quats.new_tensor((1.0, -1.0, -1.0, -1.0))
@@ -288,6 +291,17 @@ class DensityControl:
         self.gradients = state["gradients"].clone()
         self.views = state["views"].clone()
         self.generator.set_state(state["generator"])
+
+
+def screen_strength(
+    radii: torch.Tensor, absgrad: torch.Tensor, width: int, height: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the size of absolute screen gradients [V, 2] (pixels) and 1 where drawn, both [V], else 0."""
+    size = absgrad.new_tensor((width / 2, height / 2))
+    strength = 0.25 * (absgrad * size).sum(dim=1)  # [V]
+    drawn = (radii > 0).to(strength.dtype)
+    # chosen by value, not by index: a list of the drawn ones would make a GPU wait for the host
+    return torch.where(radii > 0, strength, torch.zeros_like(strength)), drawn
 
 
 def relocated(opacities: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

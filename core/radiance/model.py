@@ -6,7 +6,7 @@ of them. A view works on compact `leaves`: the visible rows of each explicit ten
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from core.capture.camera import Camera, Similarity
+from core.nn.hashgrid import HashGrid
 from core.radiance.field import Snapshot
 from core.radiance.splats import Splats
 
@@ -48,6 +49,14 @@ class Surroundings:
         return bool(self.summary.get("is_antialiased", False))
 
 
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What all Gaussians of a model share and learn together."""
+
+    weights: Sequence[torch.nn.Parameter] = ()
+    grids: Sequence[HashGrid] = ()
+
+
 class GaussianModel(Protocol):
     """Gaussians that can be fitted to photographs."""
 
@@ -75,6 +84,10 @@ class GaussianModel(Protocol):
 
     def rates(self, progress: float) -> Mapping[str, float]:
         """Return the learning rate of each explicit tensor at a fraction of the training."""
+        ...
+
+    def shared(self) -> Shared:
+        """Return what Gaussians share, so that its gradients can be added up over ranks."""
         ...
 
     def optimise_shared(self, progress: float) -> None:

@@ -18,10 +18,17 @@ from pydantic import Field
 from core.base.config import Config, live
 from core.base.errors import CaptureError
 from core.nn.adam import RowAdam
+from core.nn.ranks import joined
 from core.nn.ssim import l1_ssim_loss
-from core.radiance.densify import DensityConfig, DensityControl, DensityMethod
+from core.radiance.densify import (
+    DensityConfig,
+    DensityControl,
+    DensityMethod,
+    screen_strength,
+)
 from core.radiance.field import Snapshot
 from core.radiance.init import grown_points
+from core.radiance.lessons import Lesson, add_shared, together
 from core.radiance.model import GaussianModel, Surroundings
 from core.radiance.photo_supply import PhotoSupply
 from core.radiance.splats import Splats
@@ -32,11 +39,22 @@ from core.render.evaluate import matrices, mean_of, measure
 from core.render.view import BOTH
 from core.study import Metrics, Setup, Study
 
+CHECK_EVERY = 100  # steps between two looks whether all ranks hold the same model
+
 
 class PhotoConfig(Config):
     """Settings every model of photographs has."""
 
-    steps: int = Field(30_000, ge=1, title="Steps", description="One photograph per step.")
+    steps: int = Field(
+        30_000, ge=1, title="Steps", description="Each learns from `batch` photographs."
+    )
+    batch: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Photographs per step",
+        description="Photographs a step learns from, on each rank where several train together.",
+    )
     density: DensityConfig = DensityConfig()
     seed_gaussians: int = Field(
         0,
@@ -110,6 +128,7 @@ class PhotoStudy(Study):
             raise CaptureError("This model learns from photographs: open a capture folder first.")
         self.config, self.setup, self.capture = config, setup, setup.capture
         self.device = torch.device(setup.device)
+        self.ranks = joined()
         self.steps_done = 0
 
     @property
@@ -139,7 +158,9 @@ class PhotoStudy(Study):
         count = min(config.seed_gaussians or len(points), config.density.cap)
         points, colors = grown_points(points, colors, count, rng)
         self.model = self.build_model(points, colors)
-        self.photos = PhotoSupply(self.capture.train, setup.device, setup.seed)
+        self.photos = PhotoSupply(
+            self.capture.train, setup.device, setup.seed, self.ranks.rank, self.ranks.world
+        )
         self.optimizer = RowAdam(self.model.explicit, dict(self.model.rates(0.0)))
         generator = torch.Generator(self.device).manual_seed(setup.seed + 1)
         self.density = DensityControl(config.density, count, self.extent, generator)
@@ -159,7 +180,20 @@ class PhotoStudy(Study):
         return 0.5 if self.progress < self.config.half_until else 1.0
 
     def step(self) -> Metrics:
-        """Learn from one photograph."""
+        """Learn from `batch` photographs on every rank."""
+        if self.steps_done % CHECK_EVERY == 0:
+            self._check_ranks()
+        share = 1 / (self.config.batch * self.ranks.world)
+        lessons = [self._look(share) for _ in range(self.config.batch)]
+        lesson = together(lessons, len(self.model.explicit["means"]), self.ranks)
+        add_shared(self.model.shared(), self.ranks)
+        self._learn(lesson)
+        self.steps_done += 1
+        self._control_density()
+        return lesson.metrics(len(self.model.explicit["means"]))
+
+    def _look(self, share: float) -> Lesson:
+        """Compare the next photograph, which counts `share` of the step, with what is drawn."""
         camera, target = self.photos.next(self.picture_scale)
         rows = visible_rows(self.model.explicit["means"], camera, self.sizes)  # [V]
         leaves = {
@@ -170,18 +204,39 @@ class PhotoStudy(Study):
         background = self.model.background(camera, layers.alpha[0])
         picture = composite(layers, None if background is None else background[None], BOTH)[0]
         fidelity = l1_ssim_loss(picture, target, self.config.ssim_weight)
-        loss = fidelity + self._penalty(splats)
+        loss = (fidelity + self._penalty(splats)) * share
         loss.backward()
-        self._learn(rows, leaves, splats, layers, camera.width, camera.height)
-        self.steps_done += 1
-        self._control_density()
         error = torch.mean((picture.detach() - target) ** 2)
-        return {
-            "loss": float(loss.detach()),
-            "psnr": float(-10 * torch.log10(error.clamp(min=1e-10))),
-            "gaussians": float(len(self.model.explicit["means"])),
-            "visible": float(len(rows)),
+        psnr = -10 * torch.log10(error.clamp(min=1e-10)) * share
+        gradients = {
+            name: leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+            for name, leaf in leaves.items()
         }
+        strengths, views = self._strengths(layers, camera, share)
+        shapes = (splats.scales.detach(), splats.quats.detach(), splats.opacities.detach())
+        sizes, numbers = shapes[0].amax(dim=1), torch.stack((loss.detach(), psnr))
+        return Lesson(rows, gradients, sizes, strengths, views, numbers, shapes)
+
+    def _strengths(
+        self, layers: Layers, camera: Any, share: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what density control learns from one view, as if it were the only one."""
+        radii, absgrad = layers.stats.radii[0], layers.stats.absgrad
+        if absgrad is None:
+            return (torch.zeros(len(radii), device=self.device),) * 2
+        strengths, views = screen_strength(radii, absgrad[0], camera.width, camera.height)
+        return strengths / share, views
+
+    @torch.no_grad()
+    def _check_ranks(self) -> None:
+        """Stop where the ranks no longer hold the same model."""
+        if self.ranks.is_alone:
+            return
+        shared = self.model.shared()
+        held = {**self.model.explicit, "sizes": self.sizes, "gradients": self.density.gradients}
+        held |= {f"weights {index}": weight for index, weight in enumerate(shared.weights)}
+        held |= {f"table {index}": grid.table for index, grid in enumerate(shared.grids)}
+        self.ranks.check_same(held, f"after step {self.steps_done}")
 
     def _rasterize(self, splats: Splats, camera: Any) -> Layers:
         viewmats, Ks = matrices(camera, self.device)
@@ -206,29 +261,19 @@ class PhotoStudy(Study):
         return penalty
 
     @torch.no_grad()
-    def _learn(
-        self,
-        rows: torch.Tensor,
-        leaves: dict[str, torch.Tensor],
-        splats: Splats,
-        layers: Layers,
-        width: int,
-        height: int,
-    ) -> None:
-        stats = layers.stats
-        if stats.absgrad is not None:
-            self.density.observe(rows, stats.radii[0], stats.absgrad[0], width, height)
-        self.sizes[rows] = splats.scales.detach().amax(dim=1)
+    def _learn(self, lesson: Lesson) -> None:
+        rows, moves = lesson.rows, self.density.config.method is DensityMethod.MCMC
+        self.density.add(rows, lesson.strengths, lesson.views)
+        self.sizes[rows] = lesson.sizes
+        shapes = lesson.shapes
+        if moves and shapes is None:  # as they are before this step, whoever has seen them
+            shapes = self.model.activated(rows)
         self.optimizer.rates = dict(self.model.rates(self.progress))
-        gradients = {
-            name: leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-            for name, leaf in leaves.items()
-        }
-        self.optimizer.step(gradients, rows)
+        self.optimizer.step(lesson.gradients, rows)
         self.model.optimise_shared(self.progress)
-        if self.density.config.method is DensityMethod.MCMC:
+        if moves and shapes is not None:
             rate = self.optimizer.rates["means"]
-            self.model.explicit["means"][rows] += self.density.position_noise(splats, rate)
+            self.model.explicit["means"][rows] += self.density.position_noise(*shapes, rate)
 
     @torch.no_grad()
     def _control_density(self) -> None:
@@ -236,6 +281,7 @@ class PhotoStudy(Study):
         if self.density.is_due(done, total):
             self.density.refine(self.model, self.optimizer)
             self._measure_sizes()
+            self._check_ranks()  # the next step takes for granted that all have as many Gaussians
         if self.density.is_reset_due(done, total):
             self.density.reset_opacity(self.model, self.optimizer)
 
@@ -251,7 +297,10 @@ class PhotoStudy(Study):
 
     def evaluate_pictures(self) -> dict[str, dict[str, float]]:
         """Return {name: {psnr, ssim}} of the held-out photographs."""
-        return measure(self.snapshot(), self.renderer, self.capture.test)
+        test, ranks = self.capture.test, self.ranks
+        own = measure(self.snapshot(), self.renderer, test[ranks.rank :: ranks.world])
+        found = {name: row for part in ranks.gathered(own) for name, row in part.items()}
+        return {photo.name: found[photo.name] for photo in test}
 
     def evaluate(self) -> Metrics:
         """Return the means over the held-out photographs."""

@@ -23,7 +23,7 @@ from core.radiance.merge import (
     solved_opacity_logits,
     solved_scale_logits,
 )
-from core.radiance.model import Leaves, Placement, Surroundings
+from core.radiance.model import Leaves, Placement, Shared, Surroundings
 from core.radiance.schedule import decayed
 from core.radiance.splats import Splats
 from core.studies.photographs import PhotoConfig, PhotoStudy
@@ -188,6 +188,12 @@ class HyrfModel:
             "scale_logits": config.scales_rate,
             "opacity_logits": config.opacities_rate,
         }
+
+    def shared(self) -> Shared:
+        """Return the fields' networks and grids."""
+        if not self.decoder.config.has_fields:
+            return Shared()
+        return Shared(self.decoder.fields.network_parameters(), tuple(self.grids.values()))
 
     def optimise_shared(self, progress: float) -> None:
         """Step tables and networks."""

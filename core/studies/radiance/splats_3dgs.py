@@ -13,7 +13,7 @@ from core.base.config import live
 from core.capture.camera import Camera
 from core.radiance.init import logit, neighbour_distance
 from core.radiance.merge import logits_of
-from core.radiance.model import Leaves, Placement, Surroundings
+from core.radiance.model import Leaves, Placement, Shared, Surroundings
 from core.radiance.schedule import decayed
 from core.radiance.sh import evaluate_sh
 from core.radiance.sh_splats import SplatScene
@@ -146,6 +146,10 @@ class SplatModel:
             "sh_dc": config.colors_rate,
             "sh_rest": config.bands_rate,
         }
+
+    def shared(self) -> Shared:
+        """Return nothing: every number belongs to one Gaussian."""
+        return Shared()
 
     def optimise_shared(self, progress: float) -> None:
         """Let the next colour band join when its time has come."""
