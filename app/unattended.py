@@ -1,4 +1,8 @@
-"""Training without a window: `hyrf train`, with Ctrl-C and `kill` as clean ways to stop it."""
+"""Training without a window: `hyrf train`, with Ctrl-C and `kill` as clean ways to stop it.
+
+Started by `torchrun`, several processes train one model together (core/nn/ranks.py). Rank 0 opens the
+capture first, has the run folder and talks; the others have their say only when they fail.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from typing import Any
 from app.progress import ProgressPrinter
 from core.base.config import edited, knobs, parse_settings, validated
 from core.base.errors import ConfigError, RunError
-from core.base.events import EventQueue, Failed, TrainerState
+from core.base.events import Event, EventQueue, Failed, Notice, TrainerState
 from core.base.latest import Latest
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -21,32 +25,69 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 def train(arguments: Namespace) -> int:
     """Train a model into a run folder."""
-    from core.engine.trainer import Trainer, TrainerOptions
+    from core.nn.ranks import join
 
-    printer = ProgressPrinter(as_json=arguments.json)
-    run, capture = (_resumed if arguments.resume else _created)(arguments, printer)
-    events = EventQueue()
+    ranks = join()
+    printer = ProgressPrinter(as_json=arguments.json) if ranks.is_first else RankPrinter(ranks.rank)
+    run = None
     try:
-        from core.engine.assembly import study_builder
-        from core.engine.kernels import warm_up
-
-        printer.begin(run.config, capture)
-        build = study_builder(run.config, capture, events.post)
-        options = TrainerOptions(total_steps=run.config.steps)
-        trainer = Trainer(build, events, Latest(), run, options)
-        trainer.has_viewers = False
-        with _asked_to_stop(trainer) as stopping:
-            try:
-                warm_up(printer.show)
-                failed = _carry_through(trainer, events, printer)
-            finally:
-                trainer.close()
-        if trainer.state is TrainerState.DONE:
-            _save_scene(trainer, run, printer)
-        return _exit_code(trainer, failed, stopping, printer, run.folder)
+        run, config, capture = _opened_by_all(ranks, arguments, printer)
+        printer.begin(config, capture)
+        _tell_ranks(ranks, config, printer)
+        return _trained(ranks, config, run, capture, printer, arguments.out)
     finally:
         printer.close()
-        run.release()
+        if run is not None:
+            run.release()
+        ranks.leave()
+
+
+class RankPrinter(ProgressPrinter):
+    """Prints nothing but failures, with the number of the rank."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(as_json=False)
+        self._rank = rank
+
+    def begin(self, config: Any, capture: Any) -> None:
+        """Leave this to rank 0."""
+
+    def show(self, event: Event) -> None:
+        """Print a failure."""
+        if isinstance(event, Failed):
+            self._failure(event)
+
+    def tell(self, text: str) -> None:
+        """Say which rank speaks."""
+        super().tell(f"[rank {self._rank}] {text}")
+
+
+def _trained(
+    ranks: Any, config: Any, run: Any, capture: Any, printer: ProgressPrinter, folder: Path
+) -> int:
+    """Train to the end, save the scene and return the exit code."""
+    from core.engine.assembly import study_builder
+    from core.engine.kernels import compile_beforehand, warm_up
+    from core.engine.trainer import Trainer, TrainerOptions
+
+    events = EventQueue()
+    build = study_builder(config, capture, events.post)
+    options = TrainerOptions(cores=config.threads, total_steps=config.steps)
+    trainer = Trainer(build, events, Latest(), run, options)
+    trainer.has_viewers = False
+    with _asked_to_stop(trainer) as stopping:
+        try:
+            if not ranks.is_alone:
+                ranks.after_first(compile_beforehand)
+            warm_up(printer.show)
+            failed = _carry_through(trainer, events, printer)
+        finally:
+            trainer.close()
+    if trainer.state is TrainerState.DONE and run is not None:
+        _save_scene(trainer, run, printer)
+    if ranks.is_first or failed is not None:
+        return _exit_code(trainer, failed, stopping, printer, folder)
+    return 0
 
 
 def _carry_through(trainer: Any, events: EventQueue, printer: ProgressPrinter) -> Failed | None:
@@ -102,12 +143,53 @@ def _asked_to_stop(trainer: Any) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _opened_by_all(
+    ranks: Any, arguments: Namespace, printer: ProgressPrinter
+) -> tuple[Any, Any, Any]:
+    """Return (run, its settings, capture); the run is None on all ranks but the first."""
+
+    def first() -> tuple[Any, Any]:
+        return (_resumed if arguments.resume else _created)(arguments, printer)
+
+    if ranks.is_alone:
+        run, capture = first()
+        return run, run.config, capture
+    opened = ranks.after_first(lambda: first() if ranks.is_first else None)
+    run, capture = opened or (None, None)
+    try:
+        config = ranks.told(run.config if run else None)
+        ranks.use_device(config.device)
+        if capture is None:
+            folder = Path(arguments.capture or config.capture)
+            capture = _opened(folder, config, arguments, printer)
+    except BaseException:
+        if run is not None:
+            run.release()
+        raise
+    return run, config, capture
+
+
+def _tell_ranks(ranks: Any, config: Any, printer: ProgressPrinter) -> None:
+    """Say how many photographs a step sees, where that is not what the settings say."""
+    batch = int(config.settings.get("batch", 1))
+    if not ranks.is_alone:
+        text = f"{ranks.world} ranks train together: {ranks.world * batch} photographs a step."
+        printer.show(Notice(text, "info", key="ranks"))
+    if ranks.world != config.ranks:
+        text = (
+            f"This run was begun with {config.ranks * batch} photographs a step on {config.ranks} "
+            f"ranks and goes on with {ranks.world * batch} on {ranks.world}."
+        )
+        printer.show(Notice(text, "warning", key="ranks"))
+
+
 def _created(arguments: Namespace, printer: ProgressPrinter) -> tuple[Any, Any]:
     """Create the run folder from the command line, once everything else is known to be usable."""
     from assets import DEMO
     from core.engine.assembly import DEFAULT_STUDY, default_preset, run_config, usable_device
     from core.engine.cores import cores_available
     from core.engine.runs import Run
+    from core.nn.ranks import joined
 
     Run.check_free(arguments.out)
     device = usable_device(arguments.device or "auto")
@@ -122,6 +204,7 @@ def _created(arguments: Namespace, printer: ProgressPrinter) -> tuple[Any, Any]:
         device=device,
         capture=folder,
         max_size=arguments.max_size,
+        ranks=joined().world,
     )
     capture = _opened(folder, config, arguments, printer)
     return Run.create(arguments.out, config), capture

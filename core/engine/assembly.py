@@ -46,6 +46,7 @@ def run_config(
     device: str = "cpu",
     capture: Path | str = "",
     max_size: int | None = None,
+    ranks: int = 1,
 ) -> RunConfig:
     """Resolve everything that decides the numbers of a run."""
     study_class = discover.load(study)
@@ -63,6 +64,7 @@ def run_config(
         device=device,
         capture=os.fspath(capture),
         max_size=max_size,
+        ranks=ranks,
     )
 
 

@@ -21,7 +21,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from core.base.errors import RunError
 from core.base.events import Event, Notice
@@ -29,6 +29,7 @@ from core.base.events import Event, Notice
 MAGIC = b"HYRFCKPT"
 VERSION = 1
 HEADER = struct.Struct("<8sIQ32s")
+CHUNK_BYTES = 1 << 24
 NAME = re.compile(r"step-(\d{9,})\.ckpt")
 
 
@@ -61,27 +62,28 @@ class CheckpointStore:
         """Write one verified generation and remove the ones it replaces."""
         from core.engine.packing import pack
 
-        payload = pack(dict(state), {"step": step})
-        digest = hashlib.sha256(payload).digest()
         path = self.folder / f"step-{step:09d}.ckpt"
         temporary = path.with_name(path.name + ".tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(temporary, "wb") as file:
-                file.write(HEADER.pack(MAGIC, VERSION, len(payload), digest))
-                file.write(payload)
+                content = _Content(file)
+                pack(dict(state), {"step": step}, content.write)
+                digest = content.finish()
                 file.flush()
                 os.fsync(file.fileno())
-            if hashlib.sha256(_payload(temporary)).digest() != digest:
+            if _digest_of(temporary) != digest:
                 raise ValueError("what was read back is not what was written")
             os.replace(temporary, path)
             _sync_folder(self.folder)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RunError) as error:
             with contextlib.suppress(OSError):  # the first error is the one to tell
                 temporary.unlink(missing_ok=True)
+            if isinstance(error, RunError):  # about what the state holds
+                raise
             raise RunError(
-                f"{path}: the checkpoint of {len(payload) / 1e6:.1f} MB could not be written "
-                f"({_reason(error)}). Free some space or choose another run folder."
+                f"{path}: the checkpoint could not be written ({_reason(error)}). "
+                "Free some space or choose another run folder."
             ) from None
         self._remove_replaced(step)
         return path
@@ -110,6 +112,37 @@ class CheckpointStore:
         leftovers = [path for _, path in generations if path not in good]
         for path in [*leftovers, *self.folder.glob("step-*.ckpt.tmp")]:
             path.unlink(missing_ok=True)
+
+
+class _Content:
+    """Writes a payload behind its header, whose length and checksum are known only at the end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.length = 0
+        self._file, self._hash = file, hashlib.sha256()
+        file.write(bytes(HEADER.size))
+
+    def write(self, piece: bytes | memoryview) -> None:
+        self._file.write(piece)
+        self._hash.update(piece)
+        self.length += len(piece)
+
+    def finish(self) -> bytes:
+        """Write the header and return the checksum."""
+        digest = self._hash.digest()
+        self._file.seek(0)
+        self._file.write(HEADER.pack(MAGIC, VERSION, self.length, digest))
+        return digest
+
+
+def _digest_of(path: Path) -> bytes:
+    """Return the checksum of what lies behind the header, without holding it."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(HEADER.size)
+        while piece := file.read(CHUNK_BYTES):
+            found.update(piece)
+    return found.digest()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

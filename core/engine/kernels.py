@@ -7,7 +7,11 @@ input and yields its name when it is ready.
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from core.base.events import Event, Progress
 
@@ -34,3 +38,17 @@ def warm_up(report: Callable[[Event], None]) -> None:
         for kernel in importlib.import_module(name).warm_up():
             report(Progress(TASK, fraction, str(kernel)))
     report(Progress(TASK, 1.0))
+
+
+def compile_beforehand() -> None:
+    """Fill the cache from a process of its own, so that this one loads every kernel from there.
+
+    The last bits of a kernel that was just compiled may differ from those of the same kernel loaded
+    from the cache, and ranks that train together must agree to the last bit.
+    """
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    work = f"from {__name__} import warm_up; warm_up(lambda event: None)"
+    subprocess.run(
+        [sys.executable, "-c", work], env={**os.environ, "PYTHONPATH": paths}, check=False
+    )  # should it fail, warm_up in this process says why

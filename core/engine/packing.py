@@ -9,30 +9,67 @@ Where JSON has no word for something, a dictionary with one key says it:
     {"$pairs": [[key, value], ...]}      a dictionary whose keys are not plain text
 
 Floats survive because Python writes the shortest text that reads back to the same number.
+
+Writing takes no copy of the state: tensors go out one by one as they lie in memory, since a state
+may be most of what a machine can hold.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from core.base.errors import RunError
 
 EXACT_INT_BITS = 64  # longer ones are written in base 16, which has no length limit in Python
 
 
-def pack(state: dict[str, Any], header: dict[str, Any]) -> bytes:
-    """Return the state and a small JSON header as one safetensors payload."""
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def pack(
+    state: dict[str, Any], header: dict[str, Any], write: Callable[[bytes | memoryview], Any]
+) -> None:
+    """Write the state and a small JSON header, piece by piece, as one safetensors payload."""
     tensors: dict[str, torch.Tensor] = {}
     tree = _encode(state, tensors, "state")
     text = json.dumps({"header": header, "state": tree}, separators=(",", ":"))
-    return save_tensors(tensors, metadata={"content": text})
+    entries: dict[str, Any] = {"__metadata__": {"content": text}}
+    # the widest numbers first, so that every tensor lies where its kind of number may
+    order = sorted(tensors, key=lambda name: -tensors[name].element_size())
+    end = 0
+    for name in order:
+        tensor = tensors[name]
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        shape, offsets = list(tensor.shape), [start, end]
+        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": shape, "data_offsets": offsets}
+    head = json.dumps(entries, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    write(len(head).to_bytes(8, "little"))
+    write(head)
+    for name in order:
+        flat = tensors.pop(name).detach().cpu().contiguous().reshape(-1)
+        write(memoryview(flat.view(torch.uint8).numpy()))
 
 
 def unpack(payload: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -54,8 +91,9 @@ def _encode(value: Any, tensors: dict[str, torch.Tensor], where: str) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, torch.Tensor):
-        # a copy of its own: safetensors refuses tensors that share memory, and views are not contiguous
-        return {"$tensor": _store(value.detach().to("cpu", copy=True).contiguous(), tensors)}
+        if value.dtype not in DTYPES:
+            raise RunError(f"A checkpoint cannot hold {where}: a tensor of {value.dtype}.")
+        return {"$tensor": _store(value, tensors)}
     if isinstance(value, np.ndarray):
         return {"$array": _store(_from_numpy(value, where), tensors)}
     if isinstance(value, int):

@@ -46,6 +46,7 @@ class RunConfig(Config):
     device: str = Field("cpu", description="Where the model lives.")
     capture: str = Field("", description="Folder of the photographs.")
     max_size: int | None = Field(None, ge=1, description="Longer side of the pictures in pixels.")
+    ranks: int = Field(1, ge=1, description="Processes that train together; each has a batch.")
     steps: int | None = Field(None, ge=1, description="Steps; None for what the settings say.")
     versions: dict[str, str] = Field(default_factory=dict, description="Versions that trained it.")
 

@@ -5,9 +5,7 @@
 
 The trainer alone touches the study. Others post commands (core/engine/commands.py), read events
 and take snapshots; two flags tell it that somebody looks and that a camera moves.
-
-Where several processes train together (core/nn/ranks.py) each has a trainer; rank 0's has the run,
-and all of them stop after the same step.
+Ranks (core/nn/ranks.py) have a trainer each, rank 0's with the run, and stop after the same step.
 """
 
 from __future__ import annotations
@@ -250,12 +248,11 @@ class Trainer:
         self.elapsed_s += self._step_s
         self._measure_rate(now)
         is_last = self.step >= self.total
-        every = self.options.evaluate_every
-        is_tested = every > 0 and self.step % every == 0
+        is_tested = self.options.evaluate_every > 0 and self.step % self.options.evaluate_every == 0
         is_saved, is_shown = self._journal.is_due, self.has_viewers and self._publisher.is_due()
+        is_late = isinstance(self._metrics, LateMetrics)
         is_kept = is_last or is_tested or is_saved or is_shown
-        is_late = isinstance(self._metrics, LateMetrics) and not is_kept
-        if self._find_not_finite(before if is_late else self._metrics):
+        if self._find_not_finite(before if is_late and not is_kept else self._metrics):
             return
         self._journal.note_step(self.step, self._metrics, self.elapsed_s)
         self._report()

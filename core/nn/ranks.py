@@ -4,9 +4,9 @@
 a step adds up over ranks comes back bit for bit the same on each, and everything after it is
 computed from the same numbers, so the models stay the same without ever being sent.
 
-Alone, which is the usual case, every method returns at once. torch.distributed carries the numbers:
-NCCL those on GPUs, gloo those on the CPU. A rank that ends or does not answer makes the others stop
-with a RunError instead of waiting.
+Alone, which is the usual case, every method returns at once and nothing is imported.
+torch.distributed carries the numbers: NCCL those on GPUs, gloo those on the CPU. A rank that ends or
+does not answer makes the others stop with a RunError instead of waiting.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
-
-import torch
-import torch.distributed as dist
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.base.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    import torch
 
 PATIENCE_S = 600.0  # a checkpoint or a slow picture may take minutes; a dead process shows at once
 POLL_S = 0.2
@@ -51,6 +51,9 @@ class Ranks:
         """Add tensors up over all ranks, in place; all float32 and on one device."""
         if self.is_alone or not tensors:
             return
+        import torch
+        import torch.distributed as dist
+
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])  # one message instead of many
         with self._answered():
             dist.all_reduce(flat)
@@ -61,6 +64,8 @@ class Ranks:
     def highest(self, tensor: torch.Tensor) -> None:
         """Take the highest over all ranks, element by element, in place."""
         if not self.is_alone:
+            import torch.distributed as dist
+
             with self._answered():
                 dist.all_reduce(tensor, dist.ReduceOp.MAX)
 
@@ -68,6 +73,8 @@ class Ranks:
         """Tell whether it is so on any rank."""
         if self.is_alone:
             return is_so
+        import torch
+
         flag = torch.tensor([int(is_so)], dtype=torch.int32)
         self.highest(flag)
         return bool(flag.item())
@@ -75,6 +82,8 @@ class Ranks:
     def like_first(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the tensor of rank 0, which has the same shape everywhere."""
         if not self.is_alone:
+            import torch.distributed as dist
+
             tensor = tensor.contiguous()
             with self._answered():
                 dist.broadcast(tensor, 0)
@@ -84,6 +93,9 @@ class Ranks:
         """Return rank 0's value on every rank."""
         if self.is_alone:
             return value
+        import torch
+        import torch.distributed as dist
+
         box = [value if self.is_first else None]
         with self._answered():
             dist.broadcast_object_list(box, 0, device=torch.device("cpu"))
@@ -93,6 +105,8 @@ class Ranks:
         """Return every rank's value, in the order of ranks."""
         if self.is_alone:
             return [value]
+        import torch.distributed as dist
+
         found: list[Any] = [None] * self.world
         with self._answered():
             dist.all_gather_object(found, value)
@@ -102,6 +116,8 @@ class Ranks:
         """Raise a RunError on every rank unless all of them hold the same bits."""
         if self.is_alone:
             return
+        import torch
+
         sums = torch.stack([_fingerprint(tensor).cpu() for tensor in tensors.values()])
         extremes = torch.stack((sums, -sums))
         self.highest(extremes)
@@ -143,6 +159,8 @@ class Ranks:
         """Take the GPU that belongs to this rank, where the training uses GPUs."""
         if self.is_alone or device != "cuda":
             return
+        import torch
+
         local = int(os.environ.get("LOCAL_RANK", self.rank))
         if local >= torch.cuda.device_count():
             raise ConfigError(
@@ -155,7 +173,9 @@ class Ranks:
     def leave(self) -> None:
         """End the connection; afterwards this process is alone."""
         global _joined
-        if not self.is_alone and dist.is_initialized():
+        if not self.is_alone:
+            import torch.distributed as dist
+
             dist.destroy_process_group()
         _joined = ALONE
 
@@ -188,6 +208,9 @@ def join(patience_s: float = PATIENCE_S) -> Ranks:
     world, rank, host, port = (os.environ.get(name, "") for name in names)
     if world in ("", "0", "1") or not (rank and host and port):
         return ALONE
+    import torch
+    import torch.distributed as dist
+
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         store, number, total = next(iter(dist.rendezvous("env://", timeout=timedelta(seconds=60))))
@@ -209,6 +232,8 @@ def join(patience_s: float = PATIENCE_S) -> Ranks:
 
 def _fingerprint(tensor: torch.Tensor) -> torch.Tensor:
     """Return one int64 of a float32 tensor's bits and the places of its rows."""
+    import torch
+
     width = tensor.shape[-1] if tensor.dim() > 1 else 1
     bits = tensor.detach().contiguous().view(torch.int32).reshape(-1, width)
     rows = bits.sum(dim=1, dtype=torch.int64)  # [R]

@@ -7,7 +7,10 @@ ranks shows what one process with a batch as large would see. The state is the s
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,14 @@ MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
 
+@dataclass
+class _Epoch:
+    """One order of all photographs: those still to come, the next one last, and the random state after it."""
+
+    waiting: list[int]
+    random_state: Any
+
+
 class PhotoSupply:
     """Photographs as [H, W, 3] float tensors 0..1 with their cameras; decoded ahead, kept up to a bound."""
 
@@ -45,7 +56,7 @@ class PhotoSupply:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self.rank, self.world = rank, world
         self._rng = np.random.default_rng(seed)
-        self._order: list[int] = []  # the next one last
+        self._epochs = deque([_Epoch([], self._rng.bit_generator.state)])
         self._scale = 1.0
         self.cache = PictureCache(self._decoded, self._size_of, bound or picture_bound())
         self._on_device: dict[tuple[int, float], torch.Tensor] = {}
@@ -53,9 +64,11 @@ class PhotoSupply:
 
     def next(self, scale: float = 1.0) -> tuple[Camera, torch.Tensor]:
         """Return the next photograph of this rank at `scale` of its size."""
-        self._line_up(self.world * (AHEAD + 1))
-        upcoming = self._order[-1 - self.rank :: -self.world][: AHEAD + 1]
-        del self._order[-self.world :]
+        upcoming = self._upcoming(self.world * (AHEAD + 1))[self.rank :: self.world]
+        for _ in range(self.world):
+            while not self._epochs[0].waiting:
+                self._epochs.popleft()
+            self._epochs[0].waiting.pop()
         if scale != self._scale:
             self.cache.clear()
             self._on_device.clear()
@@ -66,10 +79,12 @@ class PhotoSupply:
         camera = self.photos[key[0]].camera.resized(picture.shape[1], picture.shape[0])
         return camera, picture.float().div_(255)  # [H, W, 3]
 
-    def _line_up(self, count: int) -> None:
-        """Let at least `count` photographs wait in line."""
-        while len(self._order) < count:
-            self._order = self._rng.permutation(len(self.photos)).tolist() + self._order
+    def _upcoming(self, count: int) -> list[int]:
+        """Return the next photographs of all ranks in order."""
+        while sum(len(epoch.waiting) for epoch in self._epochs) < count:
+            order = self._rng.permutation(len(self.photos)).tolist()
+            self._epochs.append(_Epoch(order, self._rng.bit_generator.state))
+        return list(islice(chain(*(reversed(epoch.waiting) for epoch in self._epochs)), count))
 
     def _picture(self, key: tuple[int, float], ahead: Sequence[tuple[int, float]]) -> torch.Tensor:
         """Return a photograph [H, W, 3] uint8 on the device."""
@@ -120,12 +135,13 @@ class PhotoSupply:
             return found.pin_memory()  # so that it can be copied while the GPU works
 
     def state(self) -> dict[str, Any]:
-        """Return the order still to come and the random state."""
-        return {"order": list(self._order), "rng": self._rng.bit_generator.state}
+        """Return the order still to come and the random state, as if nothing were looked at ahead."""
+        epoch = self._epochs[0]
+        return {"order": list(epoch.waiting), "rng": epoch.random_state}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned."""
-        self._order = [int(index) for index in state["order"]]
+        self._epochs = deque([_Epoch([int(index) for index in state["order"]], state["rng"])])
         self._rng.bit_generator.state = state["rng"]
 
 

@@ -216,7 +216,7 @@ def test_a_failed_write_keeps_the_generations_and_says_why(tmp_path, monkeypatch
 
 def test_what_is_read_back_wrong_never_replaces_anything(tmp_path, monkeypatch):
     store = filled(tmp_path)
-    monkeypatch.setattr("core.engine.checkpoints._payload", lambda path: b"something else")
+    monkeypatch.setattr("core.engine.checkpoints._digest_of", lambda path: b"something else")
     with pytest.raises(RunError, match="read back"):
         store.save(40, {"weights": torch.zeros(9)})
     monkeypatch.undo()
