@@ -17,7 +17,7 @@ from typing import Any
 from app.progress import ProgressPrinter
 from core.base.config import edited, knobs, parse_settings, validated
 from core.base.errors import ConfigError, RunError
-from core.base.events import Event, EventQueue, Failed, Notice, TrainerState
+from core.base.events import Event, EventQueue, Failed, Notice, Progress, TrainerState
 from core.base.latest import Latest
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -67,7 +67,7 @@ def _trained(
 ) -> int:
     """Train to the end, save the scene and return the exit code."""
     from core.engine.assembly import study_builder
-    from core.engine.kernels import compile_beforehand, warm_up
+    from core.engine.kernels import TASK, compile_beforehand, warm_up
     from core.engine.trainer import Trainer, TrainerOptions
 
     events = EventQueue()
@@ -78,6 +78,7 @@ def _trained(
     with _asked_to_stop(trainer) as stopping:
         try:
             if not ranks.is_alone:
+                printer.show(Progress(TASK))
                 ranks.after_first(compile_beforehand)
             warm_up(printer.show)
             failed = _carry_through(trainer, events, printer)

@@ -280,9 +280,11 @@ class Trainer:
         self._is_poisoned = bool(bad)
         if bad:
             found = ", ".join(f"{name} is {float(metrics[name])}" for name in bad)
-            reason = f"Step {self.step}: {found}."
-            advice = "Training is paused; lower the learning rates or go back to a checkpoint."
-            self._events.post(Notice(f"{reason} {advice}", "error", key="not finite"))
+            reason = f"Step {self.step - (metrics is not self._metrics)}: {found}."
+            text = (
+                f"{reason} Training is paused; lower the learning rates or go back to a checkpoint."
+            )
+            self._events.post(Notice(text, "error", key="not finite"))
             self._enter(TrainerState.PAUSED, reason)
         return bool(bad)
 
