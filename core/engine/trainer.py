@@ -281,9 +281,7 @@ class Trainer:
         if bad:
             found = ", ".join(f"{name} is {float(metrics[name])}" for name in bad)
             reason = f"Step {self.step - (metrics is not self._metrics)}: {found}."
-            text = (
-                f"{reason} Training is paused; lower the learning rates or go back to a checkpoint."
-            )
+            text = f"{reason} Training is paused; lower the learning rates or take a checkpoint."
             self._events.post(Notice(text, "error", key="not finite"))
             self._enter(TrainerState.PAUSED, reason)
         return bool(bad)
