@@ -4,7 +4,8 @@
 
 A stage's floor is the longest of: its bytes at the bandwidth measured for arrays of that size, its
 operations at the measured peak of multiply-and-add, its random reads at the rate measured for a
-table of that size (tests/bench/work.py counts, tests/bench/ceilings.py measures). `times` is what was
+table of that size (tests/bench/work.py counts, tests/bench/ceilings.py measures). Reads of neighbours share
+cache lines, so a grid can come out below the last of these. `times` is what was
 measured over the floor. One thread is measured in processor time, several in wall time.
 """
 
