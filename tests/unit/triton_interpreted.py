@@ -26,6 +26,7 @@ CASES = EDGE_CASES | {
     "one tile and a pixel": lambda: random_scene(14, 17, 33, seed=2),
     "whole tiles": lambda: random_scene(14, 32, 16, seed=3),
     "two cameras": lambda: random_scene(12, 32, 16, cameras=2, seed=4),
+    "beyond the bounds of x/z and y/z": lambda: one((1.6, 1.2, 1.0), (0.8, 0.6, 0.5)),
 }
 # antialiasing changes the projection alone: the cases where that differs
 ANTIALIASED = (
