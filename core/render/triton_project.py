@@ -118,13 +118,19 @@ def _bounded(ratio, focal, center, size):
 
 
 @triton.jit
-def _screen_row(stretch, ratio, upper, lower, scale):
-    """Return one row of (Jacobian x rotation x scales): its three products with the Gaussian's axes."""
+def _screen_row(stretch, ratio, upper, lower):
+    """Return one row of Jacobian x rotation: its three products with the Gaussian's axes of length one."""
     return (
-        stretch * (upper[0] - ratio * lower[0]) * scale[0],
-        stretch * (upper[1] - ratio * lower[1]) * scale[1],
-        stretch * (upper[2] - ratio * lower[2]) * scale[2],
+        stretch * (upper[0] - ratio * lower[0]),
+        stretch * (upper[1] - ratio * lower[1]),
+        stretch * (upper[2] - ratio * lower[2]),
     )
+
+
+@triton.jit
+def scaled(axes, scale):
+    """Return three numbers times the three scales."""
+    return axes[0] * scale[0], axes[1] * scale[1], axes[2] * scale[2]
 
 
 @triton.jit
@@ -140,13 +146,13 @@ def covariance(a, b):
 
 
 @triton.jit
-def on_screen(px, py, z, axes, scale, Ks, camera, width, height):
-    """Return x/z and y/z within their bounds, and both rows of Jacobian x rotation x scales."""
+def on_screen(px, py, z, axes, Ks, camera, width, height):
+    """Return x/z and y/z within their bounds, and both rows of Jacobian x rotation."""
     fx, fy, cx, cy = lens(Ks, camera)
     lower = (axes[6], axes[7], axes[8])
     u, v = _bounded(px / z, fx, cx, width), _bounded(py / z, fy, cy, height)
-    a = _screen_row(fx / z, u, (axes[0], axes[1], axes[2]), lower, scale)
-    b = _screen_row(fy / z, v, (axes[3], axes[4], axes[5]), lower, scale)
+    a = _screen_row(fx / z, u, (axes[0], axes[1], axes[2]), lower)
+    b = _screen_row(fy / z, v, (axes[3], axes[4], axes[5]), lower)
     return u, v, a, b
 
 
@@ -191,8 +197,8 @@ def project(
     drawn = inside & (opacity > _CUT) & (opacity < _LARGEST) & (color_size < _LARGEST)
     drawn = drawn & (length > 0.0) & (length < _LARGEST) & (z > NEAR) & (z < _LARGEST)
     z = tl.where(drawn, z, 1.0)
-    _, _, a, b = on_screen(px, py, z, axes, scale, Ks, camera, width, height)
-    xx, xy, yy, det, sharp = covariance(a, b)
+    _, _, a, b = on_screen(px, py, z, axes, Ks, camera, width, height)
+    xx, xy, yy, det, sharp = covariance(scaled(a, scale), scaled(b, scale))
     drawn = drawn & (xx < _LARGEST) & (yy < _LARGEST) & (det > 0.0)
     opacity = tl.minimum(opacity, 1.0)
     if ANTIALIASED:

@@ -19,6 +19,7 @@ from core.render.triton_project import (
     load_three,
     on_screen,
     point_of,
+    scaled,
 )
 
 # columns of the gradients of one pair or one row
@@ -40,22 +41,12 @@ def _turn_back(viewmats, camera, column, x, y, z):
 
 
 @triton.jit
-def _turn_all_back(viewmats, camera, x, y, z):
-    """Turn a vector from camera to world axes."""
-    return (
-        _turn_back(viewmats, camera, 0, x, y, z),
-        _turn_back(viewmats, camera, 1, x, y, z),
-        _turn_back(viewmats, camera, 2, x, y, z),
-    )
-
-
-@triton.jit
 def _to_axis(a, b, a1, b1, a2, b2, g, push, det, sharp, p, q, r):
-    """Take gradients of conic and opacity back to (a, b), one axis of the Gaussian on the screen.
+    """Return 2 H (a, b), where H = dL/dcov on the screen and (a, b) is one of the Gaussian's axes there.
 
-    `g` is the conic's gradient and `push` half the opacity's times the opacity; the other two axes come along.
-    dL/dcov = -X G X for the inverse X = [[p, q], [q, r]], so dL/d(a, b) = -2 X G X (a, b). The inverse times
-    the axis is formed from cross products: for needles its plain form is a difference of nearly equal numbers.
+    `g` is the conic's gradient and `push` half the opacity's times the opacity; the other two axes, scaled, come
+    along. H = -X G X for the inverse X = [[p, q], [q, r]] of the covariance. X times the axis is formed from
+    cross products: for needles its plain form is a difference of nearly equal numbers.
     """
     cross_1, cross_2 = a * b1 - a1 * b, a * b2 - a2 * b
     sharp_a = b1 * cross_1 + b2 * cross_2
@@ -69,29 +60,43 @@ def _to_axis(a, b, a1, b1, a2, b2, g, push, det, sharp, p, q, r):
 
 
 @triton.jit
-def _to_world(viewmats, camera, m):
-    """Turn the gradient `m` of a rotation matrix from camera to world axes."""
-    x0, x1, x2 = _turn_all_back(viewmats, camera, m[0], m[3], m[6])
-    y0, y1, y2 = _turn_all_back(viewmats, camera, m[1], m[4], m[7])
-    z0, z1, z2 = _turn_all_back(viewmats, camera, m[2], m[5], m[8])
-    return x0, y0, z0, x1, y1, z1, x2, y2, z2
+def _to_axes(a, b, scale, g, opacity, ANTIALIASED: tl.constexpr):
+    """Return 2 H times each axis of length one (both rows), and the gradient of the opacity."""
+    xx, xy, yy, det, sharp = covariance(scaled(a, scale), scaled(b, scale))
+    g_opacity, push = g[5], tl.zeros_like(det)
+    if ANTIALIASED:
+        share = tl.sqrt(sharp / det)
+        push = 0.5 * g_opacity * tl.minimum(opacity, 1.0) * share
+        push = tl.where(sharp > _SMALLEST_SHARE * det, push, 0.0)
+        g_opacity = g_opacity * share
+    sharp = tl.where(sharp > 0.0, sharp, 1.0)
+    p, q, r = yy / det, -xy / det, xx / det
+    sa, sb = scaled(a, scale), scaled(b, scale)
+    x = _to_axis(a[0], b[0], sa[1], sb[1], sa[2], sb[2], g, push, det, sharp, p, q, r)
+    y = _to_axis(a[1], b[1], sa[2], sb[2], sa[0], sb[0], g, push, det, sharp, p, q, r)
+    z = _to_axis(a[2], b[2], sa[0], sb[0], sa[1], sb[1], g, push, det, sharp, p, q, r)
+    return (x[0], y[0], z[0]), (x[1], y[1], z[1]), g_opacity
 
 
 @triton.jit
-def _to_quat(quat, length, m):
-    """Take the gradient `m` of a world rotation matrix back to the unnormalised quaternion."""
+def _to_quat(quat, length, scale, a, b, to_a, to_b):
+    """Return the gradient of the unnormalised quaternion.
+
+    Turning a Gaussian about its own axis k changes L by (s_i^2 - s_j^2) times 2 e_i H e_j over its two other axes
+    e_i, e_j: exactly zero for equal scales, where forming the gradient of a matrix first leaves rounding that an
+    optimiser would follow. A turn by t changes the quaternion by q (0, t / 2).
+    """
+    x, y, z = scale
+    turn_x = (y - z) * (y + z) * (to_a[1] * a[2] + to_b[1] * b[2])
+    turn_y = (z - x) * (z + x) * (to_a[2] * a[0] + to_b[2] * b[0])
+    turn_z = (x - y) * (x + y) * (to_a[0] * a[1] + to_b[0] * b[1])
     length = tl.where(length > 0.0, length, 1.0)
-    w, x, y, z = quat[0] / length, quat[1] / length, quat[2] / length, quat[3] / length
-    gw = 2 * (x * (m[7] - m[5]) + y * (m[2] - m[6]) + z * (m[3] - m[1]))
-    gx = 2 * (w * (m[7] - m[5]) + y * (m[1] + m[3]) + z * (m[2] + m[6]) - 2 * x * (m[4] + m[8]))
-    gy = 2 * (w * (m[2] - m[6]) + x * (m[1] + m[3]) + z * (m[5] + m[7]) - 2 * y * (m[0] + m[8]))
-    gz = 2 * (w * (m[3] - m[1]) + x * (m[2] + m[6]) + y * (m[5] + m[7]) - 2 * z * (m[0] + m[4]))
-    along = gw * w + gx * x + gy * y + gz * z
+    factor = 2.0 / (length * length)
     return (
-        (gw - along * w) / length,
-        (gx - along * x) / length,
-        (gy - along * y) / length,
-        (gz - along * z) / length,
+        -factor * (quat[1] * turn_x + quat[2] * turn_y + quat[3] * turn_z),
+        factor * (quat[0] * turn_x + quat[2] * turn_z - quat[3] * turn_y),
+        factor * (quat[0] * turn_y + quat[3] * turn_x - quat[1] * turn_z),
+        factor * (quat[0] * turn_z + quat[1] * turn_y - quat[2] * turn_x),
     )
 
 
@@ -104,45 +109,30 @@ def _to_gaussian(
     z = tl.where(z > NEAR, z, 1.0)
     axes = axes_of(viewmats, camera, quat)
     fx, fy, _, _ = lens(Ks, camera)
-    u, v, a, b = on_screen(px, py, z, axes, scale, Ks, camera, width, height)
-    stretch_x, stretch_y = fx / z, fy / z
-    xx, xy, yy, det, sharp = covariance(a, b)
-    g_opacity, push = g[5], tl.zeros_like(z)
-    if ANTIALIASED:
-        share = tl.sqrt(sharp / det)
-        push = 0.5 * g_opacity * tl.minimum(opacity, 1.0) * share
-        push = tl.where(sharp > _SMALLEST_SHARE * det, push, 0.0)
-        g_opacity = g_opacity * share
-    sharp = tl.where(sharp > 0.0, sharp, 1.0)
-    p, q, r = yy / det, -xy / det, xx / det
-    xa, xb = _to_axis(a[0], b[0], a[1], b[1], a[2], b[2], g, push, det, sharp, p, q, r)
-    ya, yb = _to_axis(a[1], b[1], a[2], b[2], a[0], b[0], g, push, det, sharp, p, q, r)
-    za, zb = _to_axis(a[2], b[2], a[0], b[0], a[1], b[1], g, push, det, sharp, p, q, r)
-    # z stretches all of (a, b); then from the screen to the camera's axes
-    to_stretch = xa * a[0] + xb * b[0] + ya * a[1] + yb * b[1] + za * a[2] + zb * b[2]
-    x0, y0, z0 = stretch_x * xa, stretch_x * ya, stretch_x * za
-    x1, y1, z1 = stretch_y * xb, stretch_y * yb, stretch_y * zb
-    x2, y2, z2 = -x0 * u - x1 * v, -y0 * u - y1 * v, -z0 * u - z1 * v
+    u, v, a, b = on_screen(px, py, z, axes, Ks, camera, width, height)
+    to_a, to_b, g_opacity = _to_axes(a, b, scale, g, opacity, ANTIALIASED)
+    to_quat = _to_quat(quat, axes[9], scale, a, b, to_a, to_b)
     to_scale = (
-        x0 * axes[0] + x1 * axes[3] + x2 * axes[6],
-        y0 * axes[1] + y1 * axes[4] + y2 * axes[7],
-        z0 * axes[2] + z1 * axes[5] + z2 * axes[8],
+        scale[0] * (to_a[0] * a[0] + to_b[0] * b[0]),
+        scale[1] * (to_a[1] * a[1] + to_b[1] * b[1]),
+        scale[2] * (to_a[2] * a[2] + to_b[2] * b[2]),
     )
-    m = (
-        x0 * scale[0], y0 * scale[1], z0 * scale[2],
-        x1 * scale[0], y1 * scale[1], z1 * scale[2],
-        x2 * scale[0], y2 * scale[1], z2 * scale[2],
-    )  # fmt: skip
-    to_quat = _to_quat(quat, axes[9], _to_world(viewmats, camera, m))
+    # z stretches every axis on the screen
+    to_stretch = scale[0] * to_scale[0] + scale[1] * to_scale[1] + scale[2] * to_scale[2]
     # the bound of x/z and y/z passes no gradient where it holds
-    to_u = -(m[0] * axes[6] + m[1] * axes[7] + m[2] * axes[8])
-    to_v = -(m[3] * axes[6] + m[4] * axes[7] + m[5] * axes[8])
+    to_a, to_b = scaled(scaled(to_a, scale), scale), scaled(scaled(to_b, scale), scale)
+    to_u = -fx / z * (to_a[0] * axes[6] + to_a[1] * axes[7] + to_a[2] * axes[8])
+    to_v = -fy / z * (to_b[0] * axes[6] + to_b[1] * axes[7] + to_b[2] * axes[8])
     to_u, to_v = tl.where(u == px / z, to_u, 0.0), tl.where(v == py / z, to_v, 0.0)
     shift_x, shift_y = fx * g[0], fy * g[1]
     t0, t1 = (to_u + shift_x) / z, (to_v + shift_y) / z
     moved = to_u * u + to_v * v + (shift_x * px + shift_y * py) / z
     t2 = g[9] - (to_stretch + moved) / z
-    to_mean = _turn_all_back(viewmats, camera, t0, t1, t2)
+    to_mean = (
+        _turn_back(viewmats, camera, 0, t0, t1, t2),
+        _turn_back(viewmats, camera, 1, t0, t1, t2),
+        _turn_back(viewmats, camera, 2, t0, t1, t2),
+    )
     return to_mean, to_quat, to_scale, tl.where(opacity <= 1.0, g_opacity, 0.0)
 
 

@@ -87,6 +87,15 @@ def test_a_rotation_of_length_zero_is_left_out_and_has_no_gradient():
     assert not gradients[1][3].any()
 
 
+def test_balls_send_no_gradient_to_their_rotation_not_even_rounding():
+    # an optimiser that divides by the gradient's size would turn rounding into full steps
+    scene = random_scene(8, 32, 16)
+    scene.values[2][:] = scene.values[2][:, :1]
+    _, gradients = drawn(TritonRenderer(), scene)
+    assert not gradients[1].any()
+    assert gradients[2].any()
+
+
 def test_gaussians_at_the_same_depth_are_drawn_in_their_order():
     values = [torch.cat([value, value]) for value in one((0.0, 0.0, 2.0), 0.5, 0.9).values]
     values[4] = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
