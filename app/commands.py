@@ -55,9 +55,13 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
     quiet_libraries()
     if arguments.command == "open":
+        from app.desktop.display import DisplayProbe
+
+        # a child process tries the display while this one imports
+        probe = None if arguments.web else DisplayProbe()
         from app.main import open_window
 
-        return open_window(arguments)
+        return open_window(arguments, probe)
     if arguments.command == "doctor":
         from app import doctor
 

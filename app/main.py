@@ -7,24 +7,27 @@ from argparse import Namespace
 from typing import Any
 
 from app.actions import Action, OpenDemo, OpenPath
-from app.desktop.display import display_problem
+from app.desktop.display import DisplayProbe
 from app.session import Session
 from app.training import TrainingPlan
 from core.base.config import parse_settings
 from core.base.errors import ConfigError
 
 
-def open_window(arguments: Namespace) -> int:
-    """Open what was asked for and stay until the window closes."""
-    problem = None if arguments.web else display_problem()
-    if arguments.screenshot and (arguments.web or problem is not None):
+def open_window(arguments: Namespace, probe: DisplayProbe | None) -> int:
+    """Open what was asked for and stay until the window closes; without a probe serve the web page."""
+    problem = None if probe is None else probe.problem()
+    if arguments.screenshot and (probe is None or problem is not None):
         raise ConfigError(f"--screenshot shows a window. {problem or 'Leave --web out.'}")
     if problem is not None:
         print(f"{problem} Serving the web view instead.", file=sys.stderr)
-    session = Session(device=arguments.device or "auto", plan=_plan(arguments))
+    is_web = probe is None or problem is not None
+    session = Session(
+        device=arguments.device or "auto", plan=_plan(arguments), starts_engine=is_web
+    )
     session.post(_opening(arguments.path))
     try:
-        if arguments.web or problem is not None:
+        if is_web:
             return _serve(session, arguments)
         return _show(session, arguments)
     finally:

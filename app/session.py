@@ -18,8 +18,8 @@ Keys that front ends read beside their panels:
     train.state      idle, loading, running, paused, done or failed
     task.name        the long task under way, empty when there is none
 
-The engine (torch and everything on it) is loaded beside the window; what is opened before it is
-ready waits for it.
+The engine (torch and everything on it) is loaded beside the window, once this has drawn its first
+frame; what is opened before it is ready waits for it.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Session:
         device: str = "auto",
         home: Path | None = None,
         plan: TrainingPlan | None = None,
+        starts_engine: bool = True,
     ) -> None:
         self.store = Store()
         self.is_inline = inline
@@ -84,6 +85,19 @@ class Session:
         self.store.update(engine__state="starting", engine__text="starting")
         machine.describe(self.store, self.home, cores_available())
         self.store.set("recent", self._scene.recent.rows())
+        self._is_engine_started = False
+        if starts_engine:
+            self.start_engine()
+
+    def start_engine(self) -> None:
+        """Load the engine beside the window, once; a window draws its first frame before that.
+
+        Importing torch holds the interpreter for a second or two.
+        """
+        if self._is_engine_started or self._is_closed:
+            return
+        self._is_engine_started = True
+        device = self._device
         self._jobs.start(
             ENGINE, lambda task: load_engine(device, task), self._engine_ready, self._engine_failed
         )

@@ -6,6 +6,8 @@ can catch that. So a child process opens a window first and this one looks at ho
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import select
 import socket
@@ -25,27 +27,60 @@ dpg.destroy_context()
 PROBE_LIMIT_S = 20.0
 
 
+class DisplayProbe:
+    """A child process that tries to open a window, started at once so that its answer is soon there."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[str] | None = None
+        if not _is_without_display():
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", PROBE],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+    def problem(self) -> str | None:
+        """Wait for the answer: a sentence that says why no window can be opened here, or None."""
+        child = self._child
+        if child is None:
+            return "There is no display: the variable DISPLAY is not set."
+        try:
+            said = child.communicate(timeout=PROBE_LIMIT_S)[1]
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+            return f"The display did not answer within {PROBE_LIMIT_S:.0f} seconds."
+        if child.returncode == 0:
+            return None
+        place = f" {os.environ['DISPLAY']}" if os.environ.get("DISPLAY") else ""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        # What an abort prints is about the toolkit's source, not about the display.
+        reason = f" ({lines[-1]})" if lines and child.returncode > 0 else ""
+        return (
+            f"No window can be opened on the display{place}; nothing usable answers there{reason}."
+        )
+
+
 def display_problem() -> str | None:
     """Return a sentence that says why no window can be opened here, or None."""
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-        return "There is no display: the variable DISPLAY is not set."
-    try:
-        child = subprocess.run(
-            [sys.executable, "-c", PROBE],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_LIMIT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return f"The display did not answer within {PROBE_LIMIT_S:.0f} seconds."
-    if child.returncode == 0:
-        return None
-    place = f" {os.environ['DISPLAY']}" if os.environ.get("DISPLAY") else ""
-    lines = [line.strip() for line in child.stderr.splitlines() if line.strip()]
-    # What an abort prints is about the toolkit's source, not about the display.
-    reason = f" ({lines[-1]})" if lines and child.returncode > 0 else ""
-    return f"No window can be opened on the display{place}; nothing usable answers there{reason}."
+    return DisplayProbe().problem()
+
+
+def _is_without_display() -> bool:
+    return sys.platform.startswith("linux") and not os.environ.get("DISPLAY")
+
+
+def load_triton() -> None:
+    """Load Triton, where it is installed, before the display's driver.
+
+    Both may bring an LLVM library, and Triton crashes the process when the driver's was there first.
+    Optimizers of torch import Triton sooner or later, with or without a graphics card.
+    """
+    if sys.platform.startswith("linux") and importlib.util.find_spec("triton") is not None:
+        with contextlib.suppress(ImportError):  # damaged: then nobody else can load it either
+            importlib.import_module("triton._C.libtriton")
 
 
 class InputWaiter:

@@ -20,7 +20,7 @@ from app.desktop.arrange import arrange
 from app.desktop.chrome import BAR_HEIGHT, StatusLine, TopBar
 from app.desktop.commands import Commands
 from app.desktop.dialogs import Dialogs
-from app.desktop.display import InputWaiter
+from app.desktop.display import InputWaiter, load_triton
 from app.desktop.keys import ARROWS, Keys
 from app.desktop.kit import VIEW, Kit
 from app.desktop.memory import Remembered
@@ -55,6 +55,8 @@ def run(
     dpg.create_context()
     try:
         window = Window(session, size)
+        window.turn(is_hurried=True)
+        session.start_engine()  # its imports would hold up the first frame
         if screenshot is not None:
             window.wait_for_picture()
         window.loop(frames)
@@ -71,14 +73,14 @@ class Window:
     """Everything on the screen, and the loop that keeps it up to date."""
 
     def __init__(self, session: Session, size: tuple[int, int]) -> None:
+        load_triton()
         self.session, self.store = session, session.store
         self.remembered = Remembered.read(session)
         self.has_chrome, self._page, self._placed = True, "", None
         self._active_until = self._drawn_at = 0.0
-        self._extra, self._is_quitting = 3, False
+        self._extra, self._is_quitting, self._is_navigating = 3, False, False
         self._cost_s = 0.0  # of drawing a frame, smoothed
         self._is_stale, self._pushed_at, self._titled = False, 0.0, ""
-        self._is_navigating = False
         self._has_read = False  # a frame was drawn, and with it the input read, in the last turn
         self.dialogs, self.keys = Dialogs(), Keys()
         dpg.configure_app(manual_callback_management=True, keyboard_navigation=True)
@@ -119,8 +121,7 @@ class Window:
             self.status = StatusLine(self.kit, self.store)
         dpg.bind_item_theme(self.root, self.theme.bare())
         dpg.set_primary_window(self.root, True)
-        # The display is cleared in the same colour: painting it twice would cost a quarter of a
-        # frame where no graphics card draws. Only here: becoming the primary window undoes it.
+        # The display is cleared in this colour already; becoming the primary window undoes this.
         dpg.configure_item(self.root, no_background=True)
         self._placed = None
 
@@ -377,8 +378,6 @@ class Window:
         before = self.viewport
         self._build()
         self.viewport.take_over(before)
-
-    # Ends
 
     def save_screenshot(self, path: Path, limit_s: float = 5.0) -> bool:
         """Write what is on the screen to a PNG file; return whether it is there."""

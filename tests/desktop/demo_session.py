@@ -41,6 +41,7 @@ class DemoSession:
 
     def __init__(self, *, page: str = "scene") -> None:
         self.store = Store()
+        self.is_engine_started = False
         self.posted: list[do.Action] = []
         self._waiting: list[do.Action] = []
         self._frame: Frame | None = None
@@ -50,6 +51,9 @@ class DemoSession:
         for key, value in (scene_values() if page == "scene" else start_values()).items():
             self.store.set(key, value)
         self.store.set("page", page)
+
+    def start_engine(self) -> None:
+        self.is_engine_started = True
 
     def post(self, action: do.Action) -> None:
         self.posted.append(action)

@@ -337,7 +337,9 @@ def test_theme_and_text_size_change_while_the_window_is_open(driver):
 @windowed
 def test_a_run_of_some_frames_writes_its_screenshot_and_ends_with_0(driver):
     path = driver.folder / "shots" / "window.png"
-    assert run(DemoSession(), frames=25, screenshot=path, size=(1280, 800)) == 0
+    session = DemoSession()
+    assert run(session, frames=25, screenshot=path, size=(1280, 800)) == 0
+    assert session.is_engine_started
     with Image.open(path) as image:
         pixels = np.array(image.convert("RGB")).astype(int)
     assert pixels.shape == (800, 1280, 3)

@@ -56,7 +56,9 @@ def test_every_command_explains_itself(command, capsys):
 
 def test_a_path_alone_is_opened_in_a_window(monkeypatch):
     seen = []
-    monkeypatch.setattr("app.main.open_window", lambda arguments: seen.append(arguments) or 0)
+    monkeypatch.setattr(
+        "app.main.open_window", lambda arguments, probe: seen.append(arguments) or 0
+    )
     for words in ([], ["some/folder"], ["scene.hyrf", "--web"], ["--no-train"]):
         assert commands.run(words) == 0
     assert [(a.command, a.path, a.web) for a in seen] == [
