@@ -310,8 +310,6 @@ class Window:
         if not self.dialogs.is_open and self._page == "scene" and self.viewport.is_hovered():
             self.kit.send(FrameScene(VIEW))
 
-    # What menus ask for
-
     def quit(self) -> None:
         """Close the window; training writes a checkpoint on the way out."""
         self._is_quitting = True
