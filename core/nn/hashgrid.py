@@ -12,7 +12,8 @@ level needs fewer: one rectangular parameter is simpler than a list of offsets.
 
 Most rows get no gradient in a step. The backward therefore sums into one persistent gradient
 (which is also `table.grad`) and marks the rows it touched, so that an optimizer can visit and
-clear only those (`RowAdam.step_marked` does). `torch.autograd.grad` does not see the table.
+clear only those (`RowAdam.step_marked` does). `torch.autograd.grad` does not see the table. On CUDA
+the sums are made by atomic additions in no fixed order: two runs agree to rounding, not bit for bit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pydantic import Field, model_validator
 from core.base.config import Config
 from core.base.shapes import expect
 from core.nn import hashgrid_kernels as kernels
+from core.nn import triton_probe
 
 INITIAL_RANGE = 1e-4
 
@@ -80,7 +82,12 @@ class HashGridConfig(Config):
 
 
 class HashGrid(torch.nn.Module):
-    """Trainable hash grid; compiled loops on the CPU in float32, plain torch elsewhere."""
+    """Trainable hash grid: in float32 compiled loops on the CPU and Triton on CUDA, else plain torch.
+
+    Where Triton runs, `reads_half` makes it read the table in float16; the parameter stays float32.
+    """
+
+    reads_half = False
 
     def __init__(self, config: HashGridConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -163,6 +170,10 @@ class _Encode(torch.autograd.Function):
         u = u.to(table.dtype).contiguous()
         ctx.save_for_backward(u)
         ctx.grid = grid
+        if triton_probe.is_usable(grid.reads_half, table, u):
+            from core.nn import triton_hashgrid
+
+            return triton_hashgrid.encode(u, table, grid.layout, grid.reads_half)
         if not _is_compiled(table):
             return encode_reference(table, u, grid.layout)
         encoded = torch.empty(len(u), grid.config.width)
@@ -175,11 +186,16 @@ class _Encode(torch.autograd.Function):
             return None, None, None
         (u,), grid = ctx.saved_tensors, ctx.grid
         gradient, touched = grid.gradient(), grid.touched()
-        upstream = upstream.contiguous()
         if _is_compiled(gradient):
+            upstream = upstream.contiguous()
             kernels.encode_backward(
                 u.numpy(), upstream.numpy(), *grid.layout, gradient.numpy(), touched.numpy()
             )
+            return None, None, None
+        if triton_probe.is_usable(grid.reads_half, gradient, u, upstream):
+            from core.nn import triton_hashgrid
+
+            triton_hashgrid.encode_backward(u, upstream, grid.layout, gradient, touched)
             return None, None, None
         features = grid.config.features
         for level, settings in enumerate(zip(*grid.layout, strict=True)):

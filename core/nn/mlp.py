@@ -6,7 +6,8 @@
     outputs  [V, O]
 
 The network of a hash-grid field (Mueller et al. 2022, section 4). Compiled loops on the CPU in
-float32 (any number of layers, widths up to 128), plain torch elsewhere.
+float32 (any number of layers, widths up to 128), Triton on CUDA in float32 (up to four hidden
+layers, widths up to 64, or 128 where it multiplies in float16), plain torch elsewhere.
 
 For viewing, the first layer can be split: what depends on position alone is computed once with
 `partial`, the rest per view with `finish`.
@@ -24,13 +25,21 @@ import torch
 from core.base.errors import ConfigError
 from core.base.shapes import expect
 from core.nn import mlp_kernels as kernels
+from core.nn import triton_probe
 
 WIDEST = 128
+TRITON_LAYERS = 5  # hidden ones and the last
+TRITON_WIDEST = 64  # in float32: wider tiles do not fit a program's registers
 _NOTHING = np.empty((0, 0), np.float32)
 
 
 class Mlp(torch.nn.Module):
-    """Fully connected network of the given widths, for example (32, 64, 64, 8)."""
+    """Fully connected network of the given widths, for example (32, 64, 64, 8).
+
+    Where Triton runs, `multiplies_half` makes it multiply in float16; sums stay float32.
+    """
+
+    multiplies_half = False
 
     def __init__(
         self,
@@ -62,16 +71,32 @@ class Mlp(torch.nn.Module):
     def forward(self, inputs: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
         """Run the network on inputs [V, F], beside them `extra` [V, I - F] if given, [V, O].
 
-        On the CPU two tensors are cheaper than one made with `torch.cat`.
+        For the kernels two tensors are cheaper than one made with `torch.cat`.
         """
-        if extra is not None and (extra.requires_grad or not _is_compiled(inputs, extra)):
-            inputs, extra = torch.cat((inputs, extra), dim=1), None
         if extra is None:
             extra = inputs.new_empty(len(inputs), 0)
+        elif extra.requires_grad:
+            inputs, extra = torch.cat((inputs, extra), dim=1), inputs.new_empty(len(inputs), 0)
         expect(inputs, len(extra), self.widths[0] - extra.shape[1], name="inputs")
-        if _is_compiled(inputs, self.weights[0]):
+        if _is_compiled(inputs, extra, self.weights[0]):
             return _Network.apply(inputs, extra, *self.weights)
+        if self._runs_triton(inputs, extra):
+            from core.nn import triton_mlp
+
+            return triton_mlp.Network.apply(inputs, extra, self.multiplies_half, *self.weights)
+        if extra.shape[1]:
+            inputs = torch.cat((inputs, extra), dim=1)
         return run_reference(inputs, list(self.weights))
+
+    def _runs_triton(self, *tensors: torch.Tensor) -> bool:
+        """Return whether the Triton kernels can take these inputs [V, ...] and the weights."""
+        widest = max(*self.widths[1:], *(tensor.shape[1] for tensor in tensors))
+        fits = self.multiplies_half or widest <= TRITON_WIDEST
+        return (
+            fits
+            and len(self.weights) <= TRITON_LAYERS
+            and triton_probe.is_usable(self.multiplies_half, *tensors, *self.weights)
+        )
 
     def partial(self, features: torch.Tensor) -> torch.Tensor:
         """Return what the first F inputs [V, F] add to the first hidden layer before its ReLU, [V, H]."""
@@ -85,6 +110,10 @@ class Mlp(torch.nn.Module):
         weights = [rest, *list(self.weights)[1:]]
         if _is_compiled(partial, rest):
             return _run(extra, None, partial, weights)
+        if self._runs_triton(extra, partial):
+            from core.nn import triton_mlp
+
+            return triton_mlp.run(extra, None, partial, weights, self.multiplies_half)
         hidden = torch.relu(partial + extra @ rest)
         return run_reference(hidden, weights[1:])
 
