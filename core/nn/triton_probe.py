@@ -16,7 +16,7 @@ import torch
 
 _POINTS = 200
 _TOLERANCE = (
-    1e-3  # of the largest number: TF32 without correction would just pass, a wrong kernel not
+    1e-3  # of the largest number; a wrong kernel is wrong by far more
 )
 _HALF_TOLERANCE = 1e-2  # float16 operands are rounded to 5e-4 each
 
@@ -35,7 +35,7 @@ def probe(device: torch.device | str = "cuda", is_half: bool = False) -> str | N
         device = torch.device("cuda", torch.cuda.current_device())
     with _lock:  # the trainer and a view may ask at the same time
         if (device, is_half) not in _reasons:
-            _reasons[device, is_half] = _missing() or trial(device, is_half)
+            _reasons[device, is_half] = _missing(device) or trial(device, is_half)
         return _reasons[device, is_half]
 
 
@@ -49,7 +49,9 @@ def is_usable(is_half: bool, *tensors: torch.Tensor) -> bool:
     )
 
 
-def _missing() -> str | None:
+def _missing(device: torch.device) -> str | None:
+    if torch.cuda.get_device_capability(device) < (8, 0):  # Triton's compiler may abort, not raise
+        return "The GPU is older than the kernels need (compute capability 8.0)"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
     return None
