@@ -15,9 +15,7 @@ import numpy as np
 import torch
 
 _POINTS = 200
-_TOLERANCE = (
-    1e-3  # of the largest number; a wrong kernel is wrong by far more
-)
+_TOLERANCE = 1e-3  # of the largest number; a wrong kernel is wrong by far more
 _HALF_TOLERANCE = 1e-2  # float16 operands are rounded to 5e-4 each
 
 _lock = threading.Lock()
