@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from core.base.events import Event, Progress
+from core.base.events import Event, Notice, Progress
 
 TASK = "Compiling kernels (first start only)"
 MODULES = (
@@ -32,6 +32,10 @@ MODULES = (
 
 def warm_up(report: Callable[[Event], None]) -> None:
     """Compile or load every kernel in the calling thread; give it its cores first."""
+    from core.nn.compiled import CACHE_PROBLEM
+
+    if CACHE_PROBLEM is not None:
+        report(Notice(CACHE_PROBLEM, "warning", key="kernel cache"))
     for number, name in enumerate(MODULES):
         fraction = number / len(MODULES)
         report(Progress(TASK, fraction))

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numba
@@ -44,7 +46,36 @@ def _source_key() -> str:
     return digest.hexdigest()[:16]
 
 
-numba.config.CACHE_DIR = str(cache_folder("kernels") / _source_key())
+def _usable_cache(wanted: Path) -> tuple[Path, str | None]:
+    """Return a folder that can be written, and a sentence where it is not the one wanted.
+
+    The substitute must belong to this user alone: what lies in it is run.
+    """
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=wanted):
+            return wanted, None
+    except OSError as error:
+        reason = error.strerror or str(error)
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"hyrf-kernels-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        is_own = not hasattr(os, "getuid") or (found.st_uid == user and not found.st_mode & 0o077)
+        if folder.is_symlink() or not is_own:
+            folder = Path(tempfile.mkdtemp(prefix="hyrf-kernels-"))
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="hyrf-kernels-"))
+    text = (
+        f"{wanted.parent} cannot be written ({reason}): compiled kernels are kept in {folder}, "
+        "which may not outlast this session. Set HYRF_CACHE to a folder that can be written."
+    )
+    return folder / wanted.name, text
+
+
+CACHE, CACHE_PROBLEM = _usable_cache(cache_folder("kernels") / _source_key())
+numba.config.CACHE_DIR = str(CACHE)
 numba.config.THREADING_LAYER = _choose_threading_layer()
 
 kernel = numba.njit(
