@@ -23,6 +23,7 @@ BENCHES = {
     "startup": "until --help, a window, a frame, a training step; cold and warm kernels",
     "live": "distinct pictures a second and lag in a window and a browser, while training",
     "viewing": "what a moving picture costs, stage by stage",
+    "memory": "peak memory of training many Gaussians, phase by phase",
     "hyrf": "hyrf against its ablations and 3D Gaussian splatting: quality and bytes",
     "quality-time": "held-out PSNR after so many seconds of training, wall and processor",
 }

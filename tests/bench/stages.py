@@ -110,7 +110,10 @@ STAGES = (
         ("core.nn.mlp:_Network.backward", "core.radiance.decode_kernels:decode_backward"),
     ),
     Stage("harmonics backward", ("core.radiance.sh:_CompiledColors.backward",)),
-    Stage("density statistics", ("core.radiance.densify:DensityControl.observe",)),
+    Stage(
+        "density statistics",
+        ("core.radiance.densify:DensityControl.add", "core.radiance.densify:screen_strength"),
+    ),
     Stage("density control", ("core.radiance.densify:DensityControl.refine",), is_closed=True),
     Stage("optimizer, Gaussians", ("core.nn.adam:RowAdam.step",)),
     Stage("optimizer, grids", ("core.nn.adam:RowAdam.step_marked",)),

@@ -28,10 +28,11 @@ from tests.bench.measure import (
     usable_threads,
     with_threads,
 )
-from tests.bench.stages import Breakdown, breakdown
+from tests.bench.stages import REST, Breakdown, breakdown
 
 STUDIES = tuple(scenes.VARIANTS)
 COLUMNS = ("study", "num_gaussians", "width", "height", "threads", "step_ms", "stages")
+_MUCH = 0.25
 _LEAST = {"own_memory_mib": 32}  # below, what is kept between rows hides how it grows
 
 
@@ -142,6 +143,11 @@ def _print(facts: dict[str, Any], results: dict[int, Breakdown]) -> None:
     head = ["stage"]
     for count in results:
         head += [f"wall ms, {count} thr.", "cpu ms"]
+    unclaimed = max(result.stages[REST].cpu / result.whole.cpu for result in results.values())
+    if unclaimed > _MUCH:
+        print(
+            f"NOTE: {unclaimed:.0%} are in no stage: STAGES of tests/bench/stages.py may lack a name."
+        )
     rows: list[list[Any]] = [[name] for name in [*names, "step", "spread (quartiles)"]]
     for result in results.values():
         for row, name in zip(rows, names, strict=False):
