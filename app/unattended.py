@@ -34,12 +34,14 @@ def train(arguments: Namespace) -> int:
         run, config, capture = _opened_by_all(ranks, arguments, printer)
         printer.begin(config, capture)
         _tell_ranks(ranks, config, printer)
-        return _trained(ranks, config, run, capture, printer, arguments.out)
+        code = _trained(ranks, config, run, capture, printer, arguments.out)
     finally:
         printer.close()
         if run is not None:
             run.release()
+    if code == 0:  # after a failure the goodbye itself could wait for a rank that is gone
         ranks.leave()
+    return code
 
 
 class RankPrinter(ProgressPrinter):
