@@ -53,6 +53,6 @@ def compile_beforehand() -> None:
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     work = f"from {__name__} import warm_up; warm_up(lambda event: None)"
-    subprocess.run(
-        [sys.executable, "-c", work], env={**os.environ, "PYTHONPATH": paths}, check=False
-    )  # should it fail, warm_up in this process says why
+    environment = {**os.environ, "PYTHONPATH": paths}
+    # should it fail, warm_up in this process says why
+    subprocess.run([sys.executable, "-c", work], env=environment, stderr=subprocess.DEVNULL)
