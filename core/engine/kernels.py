@@ -25,6 +25,8 @@ MODULES = (
     "core.radiance.grids_kernels",
     "core.radiance.decode_kernels",
     "core.radiance.seen_kernels",
+    "core.radiance.visible_kernels",
+    "core.radiance.backdrop_kernels",
     "core.render.cpu_kernels",
     "core.render.panorama_kernels",
 )

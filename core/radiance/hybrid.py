@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 
 from core.base.config import Config, validated
 from core.capture.camera import Camera
+from core.radiance.backdrop import enlarged, seen_through
 from core.radiance.decode import decoded, is_compiled
 from core.radiance.field import Sphere
 from core.radiance.fields import FieldsConfig, HybridFields, Space
@@ -112,8 +112,13 @@ class Decoder:
             colors=torch.sigmoid(colors),
         )
 
-    def background(self, camera: Camera, alpha: torch.Tensor | None = None) -> torch.Tensor | None:
-        """Return the sphere's colour [H, W, 3]; where `alpha` [H, W, 1] is opaque it may be left black."""
+    def background(self, camera: Camera) -> torch.Tensor | None:
+        """Return the sphere's colour [H, W, 3], None where there is nothing behind the Gaussians."""
+        coarse = self.backdrop(camera)
+        return None if coarse is None else enlarged(coarse, camera.height, camera.width)
+
+    def backdrop(self, camera: Camera, alpha: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Return the sphere's colour [h, w, 3] at every n-th pixel; where `alpha` [H, W, 1] is opaque it is black."""
         if not self.has_background:
             return None
         stride = self.config.background_stride
@@ -122,37 +127,19 @@ class Decoder:
         rays = torch.as_tensor(
             coarse.directions().reshape(-1, 3), dtype=table.dtype, device=table.device
         )
-        seen = None if alpha is None else _seen_through(alpha, coarse.height, coarse.width)
-        if seen is None:
+        if alpha is None:
             colors = self.sphere_colors(camera.center, rays)
         else:
+            seen = seen_through(alpha, coarse.height, coarse.width, SEE_THROUGH)
             colors = rays.new_zeros(len(rays), 3)
             colors = colors.index_put((seen,), self.sphere_colors(camera.center, rays[seen]))
-        picture = colors.reshape(coarse.height, coarse.width, 3)
-        if stride == 1:
-            return picture
-        return _enlarged(picture, camera.height, camera.width)
+        return colors.reshape(coarse.height, coarse.width, 3)
 
     def sphere_colors(self, center: np.ndarray, rays: torch.Tensor) -> torch.Tensor:
         """Return the colours [R, 3] that unit rays [R, 3] from one point inside the sphere end at."""
         points = self.space.sphere_points(center, rays)
         colors = self.fields.radiance(self.space.contract(points), rays)
         return torch.sigmoid(colors) if self.config.is_background_bounded else colors
-
-
-def _seen_through(alpha: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Return the coarse cells [S] near which some pixel lets light through, with a border of one cell."""
-    passing = (1 - alpha.detach())[None, :, :, 0][None]  # [1, 1, H, W]
-    cells = F.adaptive_max_pool2d(passing, (height, width))
-    cells = F.max_pool2d(cells, 3, stride=1, padding=1)
-    return (cells.flatten() > SEE_THROUGH).nonzero().flatten()
-
-
-def _enlarged(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    grown = F.interpolate(
-        picture.permute(2, 0, 1)[None], (height, width), mode="bilinear", align_corners=False
-    )
-    return grown[0].permute(1, 2, 0)
 
 
 class HybridScene:

@@ -67,7 +67,10 @@ class GaussianModel(Protocol):
         ...
 
     def background(self, camera: Camera, alpha: torch.Tensor) -> torch.Tensor | None:
-        """Return the colour behind the Gaussians [H, W, 3] where `alpha` [H, W, 1] lets it through, or None."""
+        """Return the colour behind the Gaussians where `alpha` [H, W, 1] lets it through, or None.
+
+        [h, w, 3] of the picture's size or coarser; it is enlarged where the two are laid over each other.
+        """
         ...
 
     def activated(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -20,6 +20,7 @@ from core.base.errors import CaptureError
 from core.nn.adam import RowAdam
 from core.nn.ranks import joined
 from core.nn.ssim import l1_ssim_loss
+from core.radiance.backdrop import laid_over
 from core.radiance.densify import (
     DensityConfig,
     DensityControl,
@@ -34,9 +35,7 @@ from core.radiance.photo_supply import PhotoSupply
 from core.radiance.splats import Splats
 from core.radiance.visible import visible_rows
 from core.render.backend import Layers, choose
-from core.render.composite import composite
 from core.render.evaluate import matrices, mean_of, measure
-from core.render.view import BOTH
 from core.study import Metrics, Setup, Study
 
 CHECK_EVERY = 100  # steps between two looks whether all ranks hold the same model
@@ -201,12 +200,13 @@ class PhotoStudy(Study):
         }
         splats = self.model.decode(leaves, camera)
         layers = self._rasterize(splats, camera)
-        background = self.model.background(camera, layers.alpha[0])
-        picture = composite(layers, None if background is None else background[None], BOTH)[0]
+        # one camera: squeezing copies nothing on the way back, as an index would
+        rgb, alpha = layers.rgb.squeeze(0), layers.alpha.squeeze(0)
+        picture = laid_over(rgb, alpha, self.model.background(camera, alpha))
         fidelity = l1_ssim_loss(picture, target, self.config.ssim_weight)
         loss = (fidelity + self._penalty(splats)) * share
         loss.backward()
-        error = torch.mean((picture.detach() - target) ** 2)
+        error = torch.nn.functional.mse_loss(picture.detach(), target)
         psnr = -10 * torch.log10(error.clamp(min=1e-10)) * share
         gradients = {
             name: leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)

@@ -96,9 +96,10 @@ STAGES = (
         ),
         is_closed=True,
     ),
-    Stage("composite", ("core.render.composite:composite",)),
+    Stage("composite", ("core.render.composite:composite", "core.radiance.backdrop:laid_over")),
     Stage("loss", ("core.nn.ssim:l1_ssim_loss",)),
     Stage("autograd", ("torch:Tensor.backward",)),
+    Stage("composite backward", ("core.radiance.backdrop:_LaidOver.backward",)),
     Stage("blend backward", ("core.render.cpu_kernels:blend_backward",)),
     Stage("project backward", ("core.render.cpu_project:project_backward",)),
     Stage(

@@ -22,13 +22,13 @@ def test_a_stage_whose_function_is_gone_says_where_to_name_its_successor():
 
 
 def test_functions_are_as_before_after_watching():
-    from core.render import composite
+    from core.radiance import visible
     from core.studies import photographs
 
-    original = composite.composite
+    original = visible.visible_rows
     with stages.watched(Stopwatch()):
-        assert photographs.composite is composite.composite is not original
-    assert photographs.composite is composite.composite is original
+        assert photographs.visible_rows is visible.visible_rows is not original
+    assert photographs.visible_rows is visible.visible_rows is original
 
 
 def test_time_inside_a_nested_stage_is_not_counted_twice():

@@ -125,9 +125,9 @@ def test_rays_meet_the_sphere_at_its_radius():
 def test_the_background_is_asked_only_where_light_passes():
     hybrid, camera = scene(), camera_at((0, 0, -2))
     alpha = torch.ones(camera.height, camera.width, 1)
-    assert hybrid.decoder.background(camera, alpha).abs().max() == 0
+    assert hybrid.decoder.backdrop(camera, alpha).abs().max() == 0
     alpha[:, :6] = 0.0
-    partly = hybrid.decoder.background(camera, alpha)
+    partly = hybrid.decoder.backdrop(camera, alpha)
     whole = hybrid.decoder.background(camera)
     torch.testing.assert_close(partly[:, :6], whole[:, :6])
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from core.capture.camera import Camera
-from core.radiance.visible import visible_rows
+from core.radiance.visible import visible_rows, visible_rows_reference
 
 CAMERA = Camera(np.eye(4), 100.0, 100.0, 50.0, 40.0, 100, 80)
 
@@ -37,3 +37,14 @@ def test_an_off_centre_principal_point_shifts_what_is_seen():
     means = torch.tensor([[1.1, 0.0, 1.0], [-0.4, 0.0, 1.0]])
     assert visible_rows(means, shifted, torch.zeros(2)).tolist() == [0]
     assert visible_rows(means, CAMERA, torch.zeros(2)).tolist() == [1]
+
+
+def test_the_compiled_choice_is_the_plain_one():
+    draw = torch.Generator().manual_seed(0)
+    means = torch.randn(5000, 3, generator=draw) * 3
+    sizes = torch.rand(5000, generator=draw)
+    found = visible_rows(means, CAMERA, sizes)
+    assert 500 < len(found) < 4500
+    assert torch.equal(found, visible_rows_reference(means, CAMERA, sizes))
+    assert torch.equal(found, visible_rows_reference(means.double(), CAMERA, sizes.double()))
+    assert len(visible_rows(means[:0], CAMERA, sizes[:0])) == 0

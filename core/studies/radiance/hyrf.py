@@ -138,7 +138,7 @@ class HyrfModel:
         self.config, self.explicit, self.decoder, self.around = config, explicit, decoder, around
         self.is_background_on = config.background_start <= 0
         self.networks = torch.optim.Adam(
-            decoder.fields.network_parameters(), lr=config.fields_rate, eps=1e-15
+            decoder.fields.network_parameters(), lr=config.fields_rate, eps=1e-15, fused=True
         )
         self.grids = decoder.fields.grids()
         tables = {name: grid.table for name, grid in self.grids.items()}
@@ -150,7 +150,7 @@ class HyrfModel:
 
     def background(self, camera: Camera, alpha: torch.Tensor) -> torch.Tensor | None:
         """Return the sphere's colour, once its time has come."""
-        return self.decoder.background(camera, alpha) if self.is_background_on else None
+        return self.decoder.backdrop(camera, alpha) if self.is_background_on else None
 
     @torch.no_grad()
     def activated(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
