@@ -30,6 +30,7 @@ from core.render.cpu_ellipse import (
     take_light,
     takes_light,
     where_unbounded,
+    whose_turn,
 )
 from core.render.cpu_lanes import (
     WIDTH,
@@ -134,7 +135,7 @@ def _strip_backward(f, g, x, y, strip, start, end, state, g_depth, sums):
 @kernel
 def _blend_tile_backward(
     f, pairs, first, last, left, top, rows, columns,
-    rgb, alpha, depth, g_rgb, g_alpha, g_depth, out,
+    rgb, alpha, depth, g_rgb, g_alpha, g_depth, pair_gradients, out,
 ):  # fmt: skip
     """Retrace one tile and write the sums of its pairs."""
     state, reached = np.empty(STRIPS * _STRIP, np.float32), np.empty(WIDTH, np.float32)
@@ -153,6 +154,7 @@ def _blend_tile_backward(
                 break
         g = pairs[pair, 0]
         fetch(f, pairs[min(pair + _AHEAD, last - 1), 0])
+        fetch(pair_gradients, pairs[min(pair + _AHEAD, last - 1), 1])
         reached_rows(f, g, np.float32(left), np.float32(top), rows, reached)
         x, y = f[g, X] - np.float32(left), f[g, Y] - np.float32(top)
         none = spread(ZERO)
@@ -174,12 +176,15 @@ def blend_backward(
     """Fill `pair_gradients` [pairs, 12] from the gradients of the pictures; depth may be None in both."""
     out = pair_gradients.reshape(-1)
     for worker in prange(workers):
-        for place in range(worker, len(tiles), workers):
+        for turn in range((len(tiles) + workers - 1) // workers):
+            place = whose_turn(turn, worker, workers)
+            if place >= len(tiles):
+                break
             tile = tiles[place]
             left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             first, last = tile_first[tile], tile_first[tile + 1]
             _blend_tile_backward(
                 f, pairs, first, last, left, top, rows, columns,
-                rgb, alpha, depth, g_rgb, g_alpha, g_depth, out,
+                rgb, alpha, depth, g_rgb, g_alpha, g_depth, pair_gradients, out,
             )  # fmt: skip

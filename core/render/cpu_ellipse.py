@@ -95,3 +95,9 @@ def takes_light(state, start, step):
     for block in range(1, BLOCKS):
         highest = most(highest, read(state, start + block * step))
     return any_lane(highest > ZERO)
+
+
+@kernel
+def whose_turn(turn, worker, workers):
+    """Return the place in a heaviest-first list that is a worker's own: to and fro, so that nobody is always first."""
+    return turn * workers + (worker if turn % 2 == 0 else workers - 1 - worker)

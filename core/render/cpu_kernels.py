@@ -30,6 +30,7 @@ from core.render.cpu_ellipse import (
     row,
     take_light,
     takes_light,
+    whose_turn,
 )
 from core.render.cpu_lanes import WIDTH, fetch, read, spread, write
 from core.render.cpu_project import (
@@ -137,7 +138,10 @@ def _blend_tile(f, pairs, first, last, left, top, rows, columns, rgb, alpha, dep
 def blend(f, pairs, tile_first, tiles, tiles_x, width, height, workers, rgb, alpha, depth):
     """Fill rgb [H, W, 3], alpha [H, W] and, unless it is None, expected depth [H, W] of the listed tiles."""
     for worker in prange(workers):
-        for place in range(worker, len(tiles), workers):
+        for turn in range((len(tiles) + workers - 1) // workers):
+            place = whose_turn(turn, worker, workers)
+            if place >= len(tiles):
+                break
             tile = tiles[place]
             left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
             rows, columns = min(TILE, height - top), min(TILE, width - left)

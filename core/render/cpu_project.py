@@ -39,6 +39,7 @@ G_X, G_Y, G_XX, G_XY, G_YY, G_OPACITY = range(6)
 
 CHUNK = 1024  # Gaussians per unit of parallel work
 _LARGEST = 1e18  # a number beyond is treated like infinity: its square would leave float32
+_LOG_CUT = math.log(ALPHA_CUT)
 _SMALLEST_COMPENSATION = 1e-6  # below, antialiasing has erased the Gaussian and its gradient
 
 # Intermediate values of one projection, shared by both passes.
@@ -155,7 +156,8 @@ def project(
                 opacity *= s[_COMPENSATION]
             if not opacity > ALPHA_CUT:
                 continue
-            cut = math.sqrt(2.0 * math.log(opacity / ALPHA_CUT))
+            log_opacity = math.log(opacity)
+            cut = math.sqrt(2.0 * (log_opacity - _LOG_CUT))
             reach_x, reach_y = cut * math.sqrt(s[_XX]), cut * math.sqrt(s[_YY])
             x = camera[12] * s[_POINT] / s[_POINT + 2] + camera[14]
             y = camera[13] * s[_POINT + 1] / s[_POINT + 2] + camera[15]
@@ -181,7 +183,7 @@ def project(
             spread = math.sqrt(s[_XX] * s[_YY])
             features[n, CORRELATION] = s[_XY] / spread
             features[n, BULGE] = math.sqrt(s[_DET]) / spread  # sqrt(1 - correlation^2)
-            features[n, LOG_OPACITY] = math.log(opacity)
+            features[n, LOG_OPACITY] = log_opacity
 
 
 @kernel

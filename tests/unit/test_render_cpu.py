@@ -12,7 +12,7 @@ from core.base.errors import RenderError
 from core.capture.camera import Camera
 from core.radiance.splats import Splats
 from core.radiance.visible import visible_rows
-from core.render import cpu_project, cpu_tiles
+from core.render import cpu_project, cpu_sort, cpu_tiles
 from core.render.cpu import CpuRenderer
 
 
@@ -73,6 +73,57 @@ def test_every_pair_has_its_own_slot_among_those_of_its_gaussian():
     assert sorted(tiles.slots) == list(range(len(tiles.rows)))
     assert (tiles.slots >= tiles.slot_first[tiles.rows]).all()
     assert (tiles.slots < tiles.slot_first[tiles.rows + 1]).all()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_sorting_by_depth_is_stable_and_leaves_out_what_is_not_drawn(monkeypatch, parts):
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(cpu_sort, "_SMALL", 10**9 if parts == 1 else 0)
+    for low, high in ((0.01, 1e6), (2.0, 2.001), (3.0, 3.0)):
+        depths = random.uniform(low, high, 5000).astype(np.float32)
+        depths[random.integers(0, 5000, 1000)] = depths[7]
+        depths[random.integers(0, 5000, 700)] = 0
+        wanted = np.argsort(depths, kind="stable")
+        wanted = wanted[depths[wanted] > 0]
+        np.testing.assert_array_equal(cpu_sort.depth_order(depths), wanted)
+
+
+def test_sorting_nothing_gives_nothing():
+    assert len(cpu_sort.depth_order(np.zeros(3, np.float32))) == 0
+
+
+@pytest.mark.parametrize("size", [0.03, 0.3, 2.0], ids=["small", "wide", "wider than a window"])
+def test_every_pixel_a_gaussian_colours_lies_in_a_tile_that_lists_it(size):
+    scene = random_scene(60, 400, 150, seed=3, size=size)
+    features, _, tiles = _bin(scene)
+    f = features.astype(np.float64)
+    y, x = np.mgrid[0 : scene.height, 0 : scene.width] + 0.5
+    where = (y.astype(int) // cpu_tiles.TILE) * tiles.tiles_x + x.astype(int) // cpu_tiles.TILE
+    listed = np.repeat(np.arange(len(tiles.order)), np.diff(tiles.first))
+    for row in np.unique(tiles.rows):
+        dx, dy = x - f[row, cpu_project.X], y - f[row, cpu_project.Y]
+        xx, xy, yy = f[row, cpu_project.CONIC_XX : cpu_project.CONIC_YY + 1]
+        alpha = f[row, cpu_project.OPACITY] * np.exp(
+            -0.5 * (xx * dx**2 + yy * dy**2) - xy * dx * dy
+        )
+        # the last digits of the conic, float32, decide the pixels exactly at the cut
+        coloured = np.unique(where[alpha > 1.001 / 255])
+        assert set(coloured) <= set(listed[tiles.rows == row])
+
+
+def test_a_picture_without_depth_has_the_same_colors_and_gradients():
+    scene = random_scene(200, seed=4)
+    with_depth, without = scene.leaves(), scene.leaves()
+    layers = scene.draw(CpuRenderer(), with_depth)
+    plain = CpuRenderer().rasterize(
+        Splats(*without), scene.viewmats, scene.Ks, scene.width, scene.height
+    )
+    assert plain.depth is None
+    assert torch.equal(plain.rgb, layers.rgb)
+    (layers.rgb.sin().sum() + 0 * layers.depth.sum()).backward()
+    plain.rgb.sin().sum().backward()
+    for one_leaf, other in zip(without, with_depth, strict=True):
+        torch.testing.assert_close(one_leaf.grad, other.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_a_thin_diagonal_gaussian_is_listed_only_where_it_passes():
