@@ -100,4 +100,5 @@ def takes_light(state, start, step):
 @kernel
 def whose_turn(turn, worker, workers):
     """Return the place in a heaviest-first list that is a worker's own: to and fro, so that nobody is always first."""
-    return turn * workers + (worker if turn % 2 == 0 else workers - 1 - worker)
+    own = np.int64(worker)  # prange counts without sign, which would turn the sum into a float
+    return turn * workers + (own if turn % 2 == 0 else workers - 1 - own)
