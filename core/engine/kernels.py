@@ -24,6 +24,7 @@ MODULES = (
     "core.nn.adam_kernels",
     "core.radiance.grids_kernels",
     "core.radiance.decode_kernels",
+    "core.radiance.sh_kernels",
     "core.radiance.seen_kernels",
     "core.radiance.visible_kernels",
     "core.radiance.backdrop_kernels",

@@ -11,11 +11,15 @@ Rows are independent, so every output row has one writer and the result does not
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from core.nn.compiled import kernel, parallel_kernel, prange
 
+CHUNK = 1024
+
+_ZERO, _HALF, _SHORTEST = np.float32(0), np.float32(0.5), np.float32(1e-12)
 _BASE = np.float32(0.5 / math.sqrt(math.pi))
 _LINEAR = np.float32(math.sqrt(3 / (4 * math.pi)))
 _PAIR = np.float32(math.sqrt(15 / math.pi) / 2)
@@ -108,3 +112,62 @@ def sh_backward_directions(  # type: ignore[no-untyped-def]
             dz += _CUBIC_AXIS * (_SIX * z * z - _THREE * (x * x + y * y)) * w[12]
         direction_gradients[n, 0], direction_gradients[n, 1] = dx, dy
         direction_gradients[n, 2] = dz
+
+
+@kernel
+def _fill_seen(bases, means, n, center):  # type: ignore[no-untyped-def]
+    """Fill row 0 of `bases` for the direction from `center` to one Gaussian."""
+    x, y, z = means[n, 0] - center[0], means[n, 1] - center[1], means[n, 2] - center[2]
+    scale = np.float32(1) / max(np.float32(math.sqrt(x * x + y * y + z * z)), _SHORTEST)
+    fill_bases(bases, 0, x * scale, y * scale, z * scale)
+
+
+@parallel_kernel
+def seen_forward(means, center, constant, bands, num_bases, colors):  # type: ignore[no-untyped-def]
+    """Fill the finished colours from the constant band [N, 1, 3] and the first of the others [N, K - 1, 3]."""
+    num = means.shape[0]
+    for chunk in prange((num + CHUNK - 1) // CHUNK):
+        bases = np.empty((1, num_bases), np.float32)
+        for n in range(chunk * CHUNK, min((chunk + 1) * CHUNK, num)):
+            _fill_seen(bases, means, n, center)
+            red = _HALF + bases[0, 0] * constant[n, 0, 0]
+            green = _HALF + bases[0, 0] * constant[n, 0, 1]
+            blue = _HALF + bases[0, 0] * constant[n, 0, 2]
+            own = bands[n]
+            for k in range(num_bases - 1):
+                basis = bases[0, k + 1]
+                red += basis * own[k, 0]
+                green += basis * own[k, 1]
+                blue += basis * own[k, 2]
+            colors[n, 0] = max(red, _ZERO)
+            colors[n, 1] = max(green, _ZERO)
+            colors[n, 2] = max(blue, _ZERO)
+
+
+@parallel_kernel
+def seen_backward(means, center, colors, given, num_bases, to_constant, to_bands):  # type: ignore[no-untyped-def]
+    """Fill the gradients of both kinds of coefficients; bands that take no part yet get zeros."""
+    num = means.shape[0]
+    for chunk in prange((num + CHUNK - 1) // CHUNK):
+        bases = np.zeros((1, num_bases), np.float32)
+        for n in range(chunk * CHUNK, min((chunk + 1) * CHUNK, num)):
+            _fill_seen(bases, means, n, center)
+            red = given[n, 0] if colors[n, 0] > _ZERO else _ZERO
+            green = given[n, 1] if colors[n, 1] > _ZERO else _ZERO
+            blue = given[n, 2] if colors[n, 2] > _ZERO else _ZERO
+            to_constant[n, 0, 0] = bases[0, 0] * red
+            to_constant[n, 0, 1] = bases[0, 0] * green
+            to_constant[n, 0, 2] = bases[0, 0] * blue
+            own = to_bands[n]
+            for k in range(num_bases - 1):
+                basis = bases[0, k + 1]
+                own[k, 0], own[k, 1], own[k, 2] = basis * red, basis * green, basis * blue
+            own[num_bases - 1 :] = _ZERO
+
+
+def warm_up() -> Iterator[str]:
+    """Compile the kernels of training one by one, naming each when it is ready."""
+    rows, coefficients = np.zeros((1, 3), np.float32), np.zeros((1, 1, 3), np.float32)
+    seen_forward(rows, rows[0], coefficients, coefficients, 2, rows.copy())
+    seen_backward(rows, rows[0], rows, rows, 2, coefficients, coefficients.copy())
+    yield "harmonics of what a photograph shows"

@@ -75,7 +75,7 @@ STAGES = (
             "core.radiance.decode_kernels:decode",
         ),
     ),
-    Stage("harmonics", ("core.radiance.sh:evaluate_sh",)),
+    Stage("harmonics", ("core.radiance.sh:evaluate_sh", "core.radiance.sh_seen:seen_colors")),
     Stage(
         "rasterize",
         (
@@ -110,7 +110,13 @@ STAGES = (
         "networks backward",
         ("core.nn.mlp:_Network.backward", "core.radiance.decode_kernels:decode_backward"),
     ),
-    Stage("harmonics backward", ("core.radiance.sh:_CompiledColors.backward",)),
+    Stage(
+        "harmonics backward",
+        (
+            "core.radiance.sh:_CompiledColors.backward",
+            "core.radiance.sh_seen:_SeenColors.backward",
+        ),
+    ),
     Stage(
         "density statistics",
         ("core.radiance.densify:DensityControl.add", "core.radiance.densify:screen_strength"),

@@ -15,9 +15,9 @@ from core.radiance.init import logit, neighbour_distance
 from core.radiance.merge import logits_of
 from core.radiance.model import Leaves, Placement, Shared, Surroundings
 from core.radiance.schedule import decayed
-from core.radiance.sh import evaluate_sh
+from core.radiance.sh_seen import seen_colors
 from core.radiance.sh_splats import SplatScene
-from core.radiance.splats import Splats, unit_directions
+from core.radiance.splats import Splats
 from core.studies.photographs import PhotoConfig, PhotoStudy
 
 SH_BAND_0 = 0.28209479177387814  # the constant spherical harmonic
@@ -97,15 +97,13 @@ class SplatModel:
 
     def decode(self, leaves: Leaves, camera: Camera) -> Splats:
         """Activate gathered rows for a camera."""
-        used = (self.degree + 1) ** 2 - 1
-        coefficients = torch.cat((leaves["sh_dc"], leaves["sh_rest"][:, :used]), dim=1)
-        directions = unit_directions(leaves["means"].detach(), camera.center)
+        coefficients = leaves["sh_dc"], leaves["sh_rest"]
         return Splats(
             means=leaves["means"],
             quats=leaves["quats"],
             scales=torch.exp(leaves["log_scales"]),
             opacities=torch.sigmoid(leaves["opacity_logits"]),
-            colors=evaluate_sh(coefficients, directions),
+            colors=seen_colors(leaves["means"], camera.center, coefficients, self.degree),
         )
 
     def background(self, camera: Camera, alpha: torch.Tensor) -> None:
