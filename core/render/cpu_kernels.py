@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from core.nn.compiled import kernel, parallel_kernel, prange
-from core.render import cpu_project, cpu_tiles
+from core.render import cpu_project, cpu_sort, cpu_tiles
 from core.render.composite import to_uint8
 from core.render.cpu_backward import blend_backward
 from core.render.cpu_ellipse import (
@@ -160,6 +160,7 @@ def warm_up() -> Iterator[str]:
     yield "project"
     for with_slots in (False, True):
         tiles = cpu_tiles.bin_gaussians(features, depths, size, size, with_slots)
+    cpu_sort.depth_order(np.ones(cpu_sort.SMALL, np.float32))
     yield "sort and list per tile"
     pictures = [np.zeros((size, size, *tail), np.float32) for tail in ((3,), (), ())]
     lists = (tiles.first, tiles.order, tiles.tiles_x, size, size, 1)

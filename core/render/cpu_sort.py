@@ -5,8 +5,9 @@ depths  [N] float32  above zero where a Gaussian is drawn
 order   [V] int32    rows with a depth above zero, front to back; equal depths stay in the order of rows
 
 Positive floats sort like their bits. Only the bits in which depths differ are sorted, in as few digits
-as they need; key and row travel in one number, so that every pass reads memory in order. The result does
-not depend on the number of parts that work side by side.
+as they need; key and row travel in one number, so that every pass reads memory in order. Few Gaussians
+are sorted by one thread, with keys that stay in its cache. Both ways give the same order, at any number of
+threads.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from core.nn.compiled import parallel_kernel, prange
+from core.nn.compiled import kernel, parallel_kernel, prange
 
 _DIGIT_BITS = 12  # at most; the places of more leave the fast cache
-_SMALL = 1 << 17  # below, sharing the work costs more than it saves
+SMALL = 1 << 17  # below, waking other threads costs more than they save
 _ROW = 0xFFFFFFFF
 
 
 def depth_order(depths: np.ndarray) -> np.ndarray:
     """Return the visible rows by rising depth."""
     keys = depths.view(np.int32)
-    parts = 1 if len(keys) < _SMALL else numba.get_num_threads()
+    if len(keys) < SMALL:
+        return _sort_alone(keys)
+    parts = numba.get_num_threads()
     counts, lows, highs = _survey(keys, parts)
     visible = int(counts.sum())
     if visible == 0:
@@ -42,6 +45,32 @@ def depth_order(depths: np.ndarray) -> np.ndarray:
         _move(current, parts, shift, digit, np.ascontiguousarray(starts), spare)
         current, spare = spare, current
     return _rows(current, parts)
+
+
+@kernel
+def _sort_alone(keys):
+    """Sort in one thread and one call: three passes that move rows and look their keys up."""
+    mask = (1 << _DIGIT_BITS) - 1
+    starts = np.zeros((3, mask + 2), np.int64)
+    order, moved = np.empty(len(keys), np.int32), np.empty(len(keys), np.int32)
+    visible = 0
+    for row in range(len(keys)):
+        key = np.int64(keys[row])
+        if key > 0:
+            order[visible] = row
+            visible += 1
+            for digit in range(3):
+                starts[digit, ((key >> (_DIGIT_BITS * digit)) & mask) + 1] += 1
+    for digit in range(3):
+        for place in range(mask + 1):
+            starts[digit, place + 1] += starts[digit, place]
+        for i in range(visible):
+            row = order[i]
+            value = (np.int64(keys[row]) >> (_DIGIT_BITS * digit)) & mask
+            moved[starts[digit, value]] = row
+            starts[digit, value] += 1
+        order, moved = moved, order
+    return order[:visible]
 
 
 @parallel_kernel

@@ -75,10 +75,10 @@ def test_every_pair_has_its_own_slot_among_those_of_its_gaussian():
     assert (tiles.slots < tiles.slot_first[tiles.rows + 1]).all()
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_sorting_by_depth_is_stable_and_leaves_out_what_is_not_drawn(monkeypatch, parts):
+@pytest.mark.parametrize("is_small", [True, False], ids=["alone", "side by side"])
+def test_sorting_by_depth_is_stable_and_leaves_out_what_is_not_drawn(monkeypatch, is_small):
     random = np.random.default_rng(0)
-    monkeypatch.setattr(cpu_sort, "_SMALL", 10**9 if parts == 1 else 0)
+    monkeypatch.setattr(cpu_sort, "SMALL", 10**9 if is_small else 0)
     for low, high in ((0.01, 1e6), (2.0, 2.001), (3.0, 3.0)):
         depths = random.uniform(low, high, 5000).astype(np.float32)
         depths[random.integers(0, 5000, 1000)] = depths[7]
