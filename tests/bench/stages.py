@@ -122,9 +122,8 @@ STAGES = (
         ("core.radiance.densify:DensityControl.add", "core.radiance.densify:screen_strength"),
     ),
     Stage("density control", ("core.radiance.densify:DensityControl.refine",), is_closed=True),
-    Stage("optimizer, Gaussians", ("core.nn.adam:RowAdam.step",)),
+    Stage("optimizer, Gaussians and networks", ("core.nn.adam:RowAdam.step",)),
     Stage("optimizer, grids", ("core.nn.adam:RowAdam.step_marked",)),
-    Stage("optimizer, networks", ("torch.optim:Adam.step",)),
     Stage("learn, other", (f"{_PHOTOGRAPHS}._learn",)),
 )
 

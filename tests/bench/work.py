@@ -143,7 +143,8 @@ def _updated_rows(model: Any, leaves: dict[str, torch.Tensor], camera: Any) -> i
     for grid in grids.values():
         grid.gradient().zero_()
         grid.touched().zero_()
-    model.networks.zero_grad(set_to_none=True)
+    for weight in model.networks.params.values():
+        weight.grad = None
     return touched
 
 

@@ -1,6 +1,8 @@
 """What every study promises, run on each one that is found."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -47,6 +49,36 @@ def test_a_study_steps_with_finite_numbers_and_measures_itself(name, variant, ti
     measured = study.evaluate()
     assert measured
     assert all(math.isfinite(value) for value in measured.values())
+
+
+# torch's compiler comes with an LLVM of its own, which crashes a process whose window has drawn
+# through another (software OpenGL): nothing of it may be loaded where training runs on a CPU
+NO_COMPILER = """
+import sys
+from assets import DEMO
+from core.base import discover
+from core.base.config import resolve
+from core.capture.opening import open_capture
+from core.study import Setup
+
+capture = open_capture(DEMO, seeds="random").limited(32)
+study_class = discover.load(sys.argv[1])
+config = resolve(study_class.Config, "quick", {"seed_gaussians": 100, "steps": 4})
+study = study_class(config, Setup(capture=capture))
+study.prepare()
+for _ in range(2):
+    study.step()
+study.evaluate()
+sys.exit("triton" in sys.modules or "torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("name", discover.studies())
+def test_training_on_a_cpu_loads_no_compiler_beside_a_window(name):
+    child = subprocess.run(
+        [sys.executable, "-c", NO_COMPILER, name], capture_output=True, text=True, timeout=180
+    )
+    assert child.returncode == 0, child.stderr
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)

@@ -137,9 +137,9 @@ class HyrfModel:
     ) -> None:
         self.config, self.explicit, self.decoder, self.around = config, explicit, decoder, around
         self.is_background_on = config.background_start <= 0
-        self.networks = torch.optim.Adam(
-            decoder.fields.network_parameters(), lr=config.fields_rate, eps=1e-15, fused=True
-        )
+        # torch.optim would import torch's compiler, whose LLVM and that of a window's OpenGL driver clash
+        weights = {str(index): p for index, p in enumerate(decoder.fields.network_parameters())}
+        self.networks = RowAdam(weights, dict.fromkeys(weights, config.fields_rate))
         self.grids = decoder.fields.grids()
         tables = {name: grid.table for name, grid in self.grids.items()}
         self.tables = RowAdam(tables, dict.fromkeys(tables, config.fields_rate))
@@ -200,10 +200,13 @@ class HyrfModel:
         if not self.decoder.config.has_fields:
             return
         rate = decayed(self.config.fields_rate, self.config.fields_rate_end, progress)
-        for group in self.networks.param_groups:
-            group["lr"] = rate
-        self.networks.step()
-        self.networks.zero_grad(set_to_none=True)
+        weights = self.networks.params
+        self.networks.rates = dict.fromkeys(weights, rate)
+        self.networks.step(
+            {n: weight.grad for n, weight in weights.items() if weight.grad is not None}
+        )
+        for weight in weights.values():
+            weight.grad = None
         self.tables.rates = dict.fromkeys(self.grids, rate)
         self.tables.step_marked(
             {name: grid.gradient() for name, grid in self.grids.items()},
@@ -222,11 +225,10 @@ class HyrfModel:
 
     def state(self) -> dict[str, Any]:
         """Return parameters and the fields' optimizer state."""
-        moments = self.networks.state_dict()["state"]
         return {
             "explicit": dict(self.explicit),
             "fields": dict(self.decoder.fields.state_dict()),
-            "networks": {str(index): dict(values) for index, values in moments.items()},
+            "networks": self.networks.state(),
             "tables": self.tables.state(),
             "is_background_on": self.is_background_on,
         }
@@ -235,11 +237,7 @@ class HyrfModel:
         """Take back what `state` returned."""
         self.explicit = {name: values.clone() for name, values in state["explicit"].items()}
         self.decoder.fields.load_state_dict(state["fields"])
-        optimizer = self.networks.state_dict()
-        optimizer["state"] = {
-            int(index): dict(values) for index, values in state["networks"].items()
-        }
-        self.networks.load_state_dict(optimizer)
+        self.networks.load(state["networks"])
         self.tables.load(state["tables"])
         self.is_background_on = bool(state["is_background_on"])
 
