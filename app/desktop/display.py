@@ -25,6 +25,7 @@ dpg.render_dearpygui_frame()
 dpg.destroy_context()
 """
 PROBE_LIMIT_S = 20.0
+NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux inside Windows
 
 
 class DisplayProbe:
@@ -73,12 +74,12 @@ def _is_without_display() -> bool:
 
 
 def load_triton() -> None:
-    """Load Triton, where it is installed, before the display's driver.
+    """Load Triton before the display's driver, where there is a GPU that it may be needed for.
 
     Both may bring an LLVM library, and Triton crashes the process when the driver's was there first.
-    Optimizers of torch import Triton sooner or later, with or without a graphics card.
     """
-    if sys.platform.startswith("linux") and importlib.util.find_spec("triton") is not None:
+    has_gpu = any(os.path.exists(device) for device in NVIDIA_DEVICES)
+    if has_gpu and importlib.util.find_spec("triton") is not None:
         with contextlib.suppress(ImportError):  # damaged: then nobody else can load it either
             importlib.import_module("triton._C.libtriton")
 
