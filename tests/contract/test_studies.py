@@ -64,7 +64,7 @@ from core.study import Setup
 capture = open_capture(DEMO, seeds="random").limited(32)
 study_class = discover.load(sys.argv[1])
 config = resolve(study_class.Config, "quick", {"seed_gaussians": 100, "steps": 4})
-study = study_class(config, Setup(capture=capture))
+study = study_class(config, Setup(variant=study_class.variants[0], capture=capture))
 study.prepare()
 for _ in range(2):
     study.step()
