@@ -28,7 +28,10 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 def _has_long_registers() -> bool:
     features = numba.config.CPU_FEATURES
     if features is None:
-        features = llvmlite.binding.get_host_cpu_features().flatten()
+        try:
+            features = llvmlite.binding.get_host_cpu_features().flatten()
+        except RuntimeError:  # unknown to the compiler on this kind of processor
+            return False
     return "+avx512vl" in features.split(",")
 
 
