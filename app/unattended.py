@@ -69,7 +69,7 @@ def _trained(
 ) -> int:
     """Train to the end, save the scene and return the exit code."""
     from core.engine.assembly import study_builder
-    from core.engine.kernels import TASK, compile_beforehand, warm_up
+    from core.engine.kernels import TASK, warm_up
     from core.engine.trainer import Trainer, TrainerOptions
 
     events = EventQueue()
@@ -81,8 +81,7 @@ def _trained(
         try:
             if not ranks.is_alone:
                 printer.show(Progress(TASK))
-                ranks.after_first(compile_beforehand)
-            warm_up(printer.show)
+            ranks.after_first(lambda: warm_up(printer.show))
             failed = _carry_through(trainer, events, printer)
         finally:
             trainer.close()
