@@ -35,12 +35,15 @@ def read_camera_list(folder: Path) -> Listing:
     searched = tuple(folder / place for place in PICTURE_PLACES)
     pictures = PictureFolder(*searched)
     frames = [_frame(entry, index, pictures) for index, entry in enumerate(entries)]
-    points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
+    return Listing("cameras.json", tuple(frames), searched, *points_beside(folder))
+
+
+def points_beside(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the seed points [P, 3] and colours [P, 3] of a folder, none where it has no such file."""
     for name in POINT_FILES:
         if (folder / name).is_file():
-            points, colors = read_points_ply(folder / name)
-            break
-    return Listing("cameras.json", tuple(frames), searched, points, colors)
+            return read_points_ply(folder / name)
+    return np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
 
 
 def _frame(entry: object, index: int, pictures: PictureFolder) -> Frame:

@@ -37,6 +37,7 @@ from core.capture.lens import Lens
 from core.capture.pictures import SUFFIXES, Picture, check, decode, pictures_in
 from core.capture.placement import UP, common_bounds, scene_to_original
 from core.capture.seeds import Opening, find_seeds
+from core.capture.survey import find_survey, read_survey
 from core.capture.transforms import SPLIT_FILES, read_transforms
 from core.capture.undistorted import undistorted
 
@@ -88,6 +89,9 @@ def read_listing(folder: Path) -> Listing:
         return read_camera_list(folder)
     if (folder / "poses_bounds.npy").is_file():
         return read_llff(folder)
+    survey = find_survey(folder)
+    if survey is not None:
+        return read_survey(survey)
     found = pictures_in(folder)
     if found:
         raise CaptureError(
@@ -96,7 +100,8 @@ def read_listing(folder: Path) -> Listing:
         )
     raise CaptureError(
         f"{folder} is not a capture. Looked for transforms.json, transforms_train.json, a COLMAP model "
-        "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy and pictures "
+        "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy, a CSV of RealityCapture, "
+        "an XML of Metashape and pictures "
         f"({' '.join(SUFFIXES)})."
     )
 
