@@ -40,6 +40,11 @@ def hyrf(*words, **changes):
     )
 
 
+def hear_interrupts():
+    """Undo what a shell does to its background jobs, this one's parents perhaps: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def done(*words, **changes):
     """Run a command line that must succeed; return what it printed."""
     child = hyrf(*words, **changes)
@@ -331,6 +336,7 @@ def test_without_a_display_the_web_page_is_served_and_said_so(folder):
     child = subprocess.Popen(
         [sys.executable, str(ROOT / "launch.py"), "open", "--no-train", "--port", "18431"],
         env={**environment(), "DISPLAY": "", "HOME": str(folder)},
+        preexec_fn=hear_interrupts,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
