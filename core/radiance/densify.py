@@ -3,7 +3,8 @@
 `paper` clones and splits where the summed absolute screen gradient is large, prunes the
 transparent and lowers opacities now and then (Kerbl et al. 2023, section 5; AbsGS, Ye et al.
 2024, for the absolute gradient). `mcmc` moves dead Gaussians onto living ones under a fixed cap
-(Kheradmand et al. 2024). Both speak to a `GaussianModel` in activated values, so that they work
+(Kheradmand et al. 2024). `errors` grows like `paper`, but where Gaussians cover many badly drawn
+pixels in several views (densify_errors.py). All speak to a `GaussianModel` in activated values, so that they work
 for plain and for hybrid Gaussians alike.
 """
 
@@ -30,6 +31,7 @@ class DensityMethod(str, Enum):
 
     PAPER = "paper"
     MCMC = "mcmc"
+    ERRORS = "errors"
     OFF = "off"
 
 
@@ -63,6 +65,26 @@ class DensityConfig(Config):
         le=0.1,
         title="Gradient to grow at",
         description="Screen gradient above which a Gaussian is cloned or split.",
+    )
+    error: float = live(
+        0.1,
+        ge=0,
+        le=1,
+        title="Badly drawn above",
+        description="errors: a pixel is badly drawn above this share of its picture's largest error.",
+    )
+    bad_pixels: float = live(
+        5.0,
+        ge=0,
+        title="Bad pixels to grow at",
+        description="errors: grow what covers more badly drawn pixels than this in the mean view.",
+    )
+    worst: float = live(
+        0.9,
+        ge=0,
+        le=1,
+        title="Remove the worst above",
+        description="errors: remove what covers more than this share of the most bad pixels seen.",
     )
     size: float = Field(
         0.01,
@@ -144,6 +166,8 @@ class DensityControl:
             self._relocate(model, optimizer)
             self._add(model, optimizer)
         else:
+            if self.config.method is DensityMethod.ERRORS:
+                self._prune_worst(model, optimizer)
             self._grow(model, optimizer)
             self._prune(model, optimizer)
         count = len(model.explicit["means"])
@@ -156,8 +180,10 @@ class DensityControl:
         optimizer.reset("opacity_logits")
 
     def _grow(self, model: GaussianModel, optimizer: RowAdam) -> None:
-        mean = self.gradients / self.views.clamp(min=1)
-        wanted = (mean > self.config.gradient).nonzero().flatten()
+        config, mean = self.config, self.gradients / self.views.clamp(min=1)
+        by_errors = config.method is DensityMethod.ERRORS
+        least = config.bad_pixels if by_errors else config.gradient
+        wanted = (mean > least).nonzero().flatten()
         room = max(0, self.config.cap - len(mean))
         if len(wanted) > room:
             best = torch.argsort(mean[wanted], descending=True, stable=True)[:room]
@@ -189,7 +215,17 @@ class DensityControl:
         _, _, opacities = model.activated(every)
         keep = every[opacities >= self.config.prune_opacity]
         if 0 < len(keep) < count:
-            self.last_round["pruned"] = count - len(keep)
+            self.last_round["pruned"] += count - len(keep)
+            keep_rows(model, optimizer, keep)
+
+    def _prune_worst(self, model: GaussianModel, optimizer: RowAdam) -> None:
+        """Remove what covered most badly drawn pixels since the last round, before its children do the same."""
+        covered = self.gradients
+        low, high = covered.min(), covered.max()
+        keep = (covered - low <= self.config.worst * (high - low)).nonzero().flatten()
+        if 0 < len(keep) < len(covered):
+            self.last_round["pruned"] += len(covered) - len(keep)
+            self.gradients, self.views = covered[keep], self.views[keep]
             keep_rows(model, optimizer, keep)
 
     def _relocate(self, model: GaussianModel, optimizer: RowAdam) -> None:

@@ -20,6 +20,7 @@ from core.base.errors import CaptureError
 from core.nn.adam import RowAdam
 from core.nn.ranks import joined
 from core.nn.ssim import l1_ssim_loss
+from core.radiance.averaging import ParameterMean
 from core.radiance.backdrop import laid_over
 from core.radiance.densify import (
     DensityConfig,
@@ -27,6 +28,7 @@ from core.radiance.densify import (
     DensityMethod,
     screen_strength,
 )
+from core.radiance.densify_errors import covered_errors
 from core.radiance.field import Snapshot
 from core.radiance.init import grown_points
 from core.radiance.lessons import Lesson, add_shared, together
@@ -38,6 +40,7 @@ from core.render.backend import Layers, choose
 from core.render.evaluate import matrices, mean_of, measure
 from core.study import Metrics, Setup, Study
 
+AVERAGE_EVERY = 4  # steps: neighbours are too alike to be worth the time
 CHECK_EVERY = 100  # steps between two looks whether all ranks hold the same model
 
 
@@ -81,6 +84,13 @@ class PhotoConfig(Config):
         le=1,
         title="Half resolution until",
         description="Share of training until which half is used.",
+    )
+    average_from: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        title="Average from",
+        description="Share of training after which the mean of the parameters is shown and saved; 1 for never.",
     )
     ssim_weight: float = live(
         0.2, ge=0, le=1, title="SSIM weight", description="Weight of 1 - SSIM beside the L1 loss."
@@ -163,6 +173,7 @@ class PhotoStudy(Study):
         self.optimizer = RowAdam(self.model.explicit, dict(self.model.rates(0.0)))
         generator = torch.Generator(self.device).manual_seed(setup.seed + 1)
         self.density = DensityControl(config.density, count, self.extent, generator)
+        self.average = ParameterMean()
         self._measure_sizes()
 
     @property
@@ -189,6 +200,7 @@ class PhotoStudy(Study):
         self._learn(lesson)
         self.steps_done += 1
         self._control_density()
+        self._average()
         return lesson.metrics(len(self.model.explicit["means"]))
 
     def _look(self, share: float) -> Lesson:
@@ -212,19 +224,25 @@ class PhotoStudy(Study):
             name: leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
             for name, leaf in leaves.items()
         }
-        strengths, views = self._strengths(layers, camera, share)
+        strengths, views = self._strengths(layers, picture.detach(), target, share)
         shapes = (splats.scales.detach(), splats.quats.detach(), splats.opacities.detach())
         sizes, numbers = shapes[0].amax(dim=1), torch.stack((loss.detach(), psnr))
         return Lesson(rows, gradients, sizes, strengths, views, numbers, shapes)
 
     def _strengths(
-        self, layers: Layers, camera: Any, share: float
+        self, layers: Layers, picture: torch.Tensor, target: torch.Tensor, share: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what density control learns from one view, as if it were the only one."""
-        radii, absgrad = layers.stats.radii[0], layers.stats.absgrad
+        stats, config = layers.stats, self.config.density
+        radii, absgrad = stats.radii[0], stats.absgrad
+        if config.method is DensityMethod.ERRORS:
+            errors = (picture - target).abs().mean(dim=-1)  # [H, W]
+            covered = covered_errors(errors, stats.means2d[0], radii, config.error)
+            return covered, (radii > 0).to(covered.dtype)
         if absgrad is None:
             return (torch.zeros(len(radii), device=self.device),) * 2
-        strengths, views = screen_strength(radii, absgrad[0], camera.width, camera.height)
+        height, width = target.shape[:2]
+        strengths, views = screen_strength(radii, absgrad[0], width, height)
         return strengths / share, views
 
     @torch.no_grad()
@@ -232,11 +250,20 @@ class PhotoStudy(Study):
         """Stop where the ranks no longer hold the same model."""
         if self.ranks.is_alone:
             return
+        held = {"sizes": self.sizes, "gradients": self.density.gradients}
+        self.ranks.check_same(self._parameters() | held, f"after step {self.steps_done}")
+
+    def _parameters(self) -> dict[str, torch.Tensor]:
+        """Return everything that learns, by name."""
         shared = self.model.shared()
-        held = {**self.model.explicit, "sizes": self.sizes, "gradients": self.density.gradients}
+        held = dict(self.model.explicit)
         held |= {f"weights {index}": weight for index, weight in enumerate(shared.weights)}
-        held |= {f"table {index}": grid.table for index, grid in enumerate(shared.grids)}
-        self.ranks.check_same(held, f"after step {self.steps_done}")
+        return held | {f"table {index}": grid.table for index, grid in enumerate(shared.grids)}
+
+    def _average(self) -> None:
+        """Take the parameters into their mean, towards the end of training."""
+        if self.progress > self.config.average_from and self.steps_done % AVERAGE_EVERY == 0:
+            self.average.add(self._parameters())
 
     def _rasterize(self, splats: Splats, camera: Any) -> Layers:
         viewmats, Ks = matrices(camera, self.device)
@@ -280,6 +307,7 @@ class PhotoStudy(Study):
         done, total = self.steps_done, self.config.steps
         if self.density.is_due(done, total):
             self.density.refine(self.model, self.optimizer)
+            self.average.forget()
             self._measure_sizes()
             self._check_ranks()  # the next step takes for granted that all have as many Gaussians
         if self.density.is_reset_due(done, total):
@@ -292,8 +320,9 @@ class PhotoStudy(Study):
         self.sizes = scales.amax(dim=1)  # [N] largest standard deviation, as last seen
 
     def snapshot(self) -> Snapshot:
-        """Return a detached copy for drawing."""
-        return self.model.scene(self.steps_done)
+        """Return a detached copy for drawing: of the mean, once there is one."""
+        with self.average.shown_in(self._parameters()):
+            return self.model.scene(self.steps_done)
 
     def evaluate_pictures(self) -> dict[str, dict[str, float]]:
         """Return {name: {psnr, ssim}} of the held-out photographs."""
@@ -334,6 +363,7 @@ class PhotoStudy(Study):
             "optimizer": self.optimizer.state(),
             "density": self.density.state(),
             "photos": self.photos.state(),
+            "average": self.average.state(),
             "sizes": self.sizes,
         }
 
@@ -345,4 +375,5 @@ class PhotoStudy(Study):
         self.optimizer.load(state["optimizer"])
         self.density.load(state["density"])
         self.photos.load(state["photos"])
+        self.average.load(state["average"])
         self.sizes = state["sizes"].clone()
