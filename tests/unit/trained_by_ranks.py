@@ -34,6 +34,12 @@ SETTINGS = {
     "density.gradient": 1e-5,
     "density.growth": 0.2,
     "hybrid.fields.log2_table": 10,
+    # the paper's rates: the faster a preset learns, the further Adam carries what is only rounding
+    "means_rate": 1.6e-4,
+    "colors_rate": 2.5e-3,
+    "opacities_rate": 2.5e-2,
+    "scales_rate": 5e-3,
+    "fields_rate": 3e-3,
 }
 
 
