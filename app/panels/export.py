@@ -15,7 +15,7 @@ def panel(store: Store) -> Group:
             "Save and export",
             (Text(tint="secondary", text="There is a scene to save once its first step is done."),),
         )
-    formats = [entry for entry in FORMATS if entry.is_written and entry.needs == "splats"]
+    formats = [entry for entry in FORMATS if entry.is_written and entry.needs != "field"]
     chosen = next(entry for entry in formats if entry.suffixes[0] == chosen_suffix(store)[0])
     return Group(
         "Save and export",
@@ -32,7 +32,7 @@ def panel(store: Store) -> Group:
             Choice(
                 label="Format",
                 key="export.format",
-                tooltip="What to export to; the file of another program takes Gaussians only",
+                tooltip="What to export to; other programs take Gaussians, points or cameras only",
                 options=tuple(entry.suffixes[0] for entry in formats),
                 names=tuple(f"{entry.name} ({entry.suffixes[0]})" for entry in formats),
                 action=ChooseFormat(),
@@ -51,7 +51,7 @@ def panel(store: Store) -> Group:
                 mode="save_file",
                 suffixes=chosen_suffix(store),
                 button="Export",
-                tooltip="Gaussians for other programs, on the machine that trains (Ctrl+E)",
+                tooltip="A file for other programs, on the machine that trains (Ctrl+E)",
                 action=ExportScene(),
             ),
             Text(tint="secondary", text=f"Loses {', '.join(chosen.loses)}."),

@@ -13,26 +13,20 @@ from core.formats.table import Format, format_of, suffixes
 if TYPE_CHECKING:
     from core.capture.camera import Camera
     from core.radiance.field import Snapshot
+    from core.radiance.parts import SceneParts
     from core.render.backend import Renderer
 
 
 def open_scene(path: Path, device: str = "cpu") -> Snapshot:
     """Open a scene file of any format that can be read."""
     path = Path(path)
-    scene = _module(format_of(path)).read(path)
-    from core.radiance.scenes import assemble
-
-    try:
-        return assemble(scene, device)
-    except FormatError as error:
-        raise FormatError(f"{path.name}: {error}") from None
+    return _assembled(path, _reader(path).read(path), device)
 
 
 def describe(path: Path) -> dict[str, Any]:
     """Return what a file holds: `num_gaussians`, `sh_degree`, `bounds`, `bytes` and what else it tells."""
     path = Path(path)
-    entry = format_of(path)
-    facts = {"format": entry.name, **_module(entry).info(path)}
+    facts = {"format": format_of(path).name, **_reader(path).info(path)}
     if "summary" in facts:
         facts["summary"] = {k: v for k, v in facts["summary"].items() if k != "cameras"}
     return facts
@@ -41,7 +35,10 @@ def describe(path: Path) -> dict[str, Any]:
 def size_of(path: Path) -> dict[str, int]:
     """Return the bytes of a file: `total`, and the components that add up to it."""
     path = Path(path)
-    facts = _module(format_of(path)).info(path)
+    entry = format_of(path)
+    if not entry.is_scene:
+        return dict.fromkeys(("total", entry.name), _size_of_extract(path))
+    facts = _module(entry).info(path)
     return {"total": facts["bytes"], **facts["bytes_by_component"]}
 
 
@@ -70,18 +67,64 @@ def export_scene(
     if not entry.is_written or path.suffix == ".gltf":
         written = ", ".join(suffix for suffix in suffixes(is_written=True) if suffix != ".gltf")
         raise FormatError(f"{path.name}: this format is only read. Choose one of {written}.")
+    from core.formats import compare, equirect
+
+    cameras = cameras or compare.cameras_of(snapshot, snapshot.parts().summary)
+    parts = _prepared(entry, snapshot, cameras, sh_degree)
+    told = list(_module(entry).write(parts, path) or ())
+    if not entry.is_scene:
+        return " ".join((f"{_size_of_extract(path) / 1e6:.2f} MB.", *told))
+    sizes, again = _module(entry).info(path)["bytes_by_component"], _module(entry).read(path)
+    if equirect.NAME in parts.parts and not entry.holds_background:
+        picture = equirect.write_beside(parts, path)
+        sizes = {**sizes, "background picture": picture.stat().st_size}
+        again = equirect.added(again, equirect.read_picture(picture))
+        told.append(f"The background lies beside it: {picture.name}.")
+    reopened = _assembled(path, again, str(snapshot.device))
+    loss = compare.loss(snapshot, reopened, cameras, renderer)
+    return " ".join((_sizes(sizes, snapshot), loss, *told))
+
+
+def _prepared(
+    entry: Format, snapshot: Snapshot, cameras: Sequence[Camera], sh_degree: int
+) -> SceneParts:
+    """Return what a format is written from; a scene with fields is baked where they do not fit in."""
     parts = snapshot.parts()
-    from core.formats import compare
+    if entry.needs != "splats" or parts.kind == "splats":
+        return parts
+    from core.formats import equirect
+    from core.formats.bake import bake_sh
 
-    cameras = cameras or compare.cameras_of(snapshot, parts.summary)
-    if entry.needs == "splats" and parts.kind != "splats":
-        from core.formats.bake import bake_sh
+    baked = bake_sh(snapshot, cameras, sh_degree)
+    picture = equirect.bake(snapshot, cameras) if entry.is_scene else None
+    return baked if picture is None else equirect.added(baked, picture)
 
-        parts = bake_sh(snapshot, cameras, sh_degree)
-    clamped = _module(entry).write(parts, path) or ()
-    sizes = _sizes(_module(entry).info(path)["bytes_by_component"], snapshot)
-    loss = compare.loss(snapshot, open_scene(path, str(snapshot.device)), cameras, renderer)
-    return " ".join((sizes, loss, *clamped))
+
+def _assembled(path: Path, parts: SceneParts, device: str) -> Snapshot:
+    from core.radiance.scenes import assemble
+
+    try:
+        return assemble(parts, device)
+    except FormatError as error:
+        raise FormatError(f"{path.name}: {error}") from None
+
+
+def _reader(path: Path) -> Any:
+    """Return the module that reads a file, unless it is an extract."""
+    entry = format_of(path)
+    if not entry.is_scene:
+        raise FormatError(
+            f"{path.name}: holds no scene but an extract of one ({entry.name}) for other programs. "
+            f"Open a scene instead: {', '.join(suffixes())}."
+        )
+    return _module(entry)
+
+
+def _size_of_extract(path: Path) -> int:
+    from core.formats.files import checked_file
+    from core.formats.plain import size_of_all
+
+    return size_of_all(path) if path.is_dir() else checked_file(path)
 
 
 def _sizes(components: dict[str, int], snapshot: Snapshot) -> str:

@@ -43,7 +43,7 @@ def loss(
     if len(found) == 1:
         return f"Re-opened: {found[0]} against the scene."
     if kept:
-        return f"Re-opened: {found[1]} against the scene."
+        return f"Re-opened: {found[1]} against the scene, {found[0]} without the background."
     return (
         f"Re-opened: {found[0]} against the scene's Gaussians, view-dependent colour as spherical "
         f"harmonics; {found[1]} with the background, which this format leaves out."

@@ -5,6 +5,9 @@ A format is a row of `FORMATS` and a module under core/formats, imported when us
     read    path -> SceneParts
     info    path -> dict, what the file holds
     write   (SceneParts, path) -> sentences about what did not fit; absent where it is only read
+
+An extract (`is_scene` is False) is for other programs: its module has only `write`, whose sentences
+say what was written, because nothing can be opened again and compared.
 """
 
 from __future__ import annotations
@@ -18,18 +21,21 @@ from core.base.errors import FormatError
 
 @dataclass(frozen=True)
 class Format:
-    """One file format; `needs` says whether a model's fields fit in, or only plain Gaussians do."""
+    """One file format; `needs` says what it is written from: a model's fields, plain Gaussians or the cameras."""
 
     name: str
     suffixes: tuple[str, ...]
     module: str  # under core/formats, with `read`, `info` and, where it can be written, `write`
     loses: tuple[str, ...]
-    needs: Literal["splats", "field"] = "splats"
+    needs: Literal["splats", "field", "cameras"] = "splats"
     is_written: bool = True
+    is_scene: bool = True
+    holds_background: bool = False  # else a scene's background becomes a picture beside the file
 
 
 _VIEW = "view-dependent colour beyond spherical harmonics"
-_BACKGROUND = "neural background"
+_BACKGROUND = "neural background (becomes a picture beside the file)"
+_PANORAMA = "nearness of the neural background (becomes an all-round picture)"
 _NO_HARMONICS = "all view-dependent colour"
 FORMATS = (
     Format(
@@ -38,6 +44,7 @@ FORMATS = (
         "hyrf",
         ("precision beyond 8 bits, 16 for positions",),
         needs="field",
+        holds_background=True,
     ),
     Format(
         "Compressed PLY",
@@ -53,6 +60,28 @@ FORMATS = (
     Format("GLB", (".glb", ".gltf"), "gltf", (_VIEW, _BACKGROUND)),
     Format("Splat", (".splat",), "splat", (_NO_HARMONICS, _BACKGROUND, "precision: 32 bytes")),
     Format("KSplat", (".ksplat",), "ksplat", (_VIEW, _BACKGROUND), is_written=False),
+    Format(
+        "Point cloud",
+        (".points.ply",),
+        "pointcloud",
+        ("sizes, rotations and opacities", _NO_HARMONICS, "neural background"),
+        is_scene=False,
+    ),
+    Format(
+        "Cameras, JSON",
+        (".cameras.json",),
+        "cameras_json",
+        ("everything but the cameras",),
+        needs="cameras",
+        is_scene=False,
+    ),
+    Format(
+        "Cameras and points, COLMAP",
+        (".colmap",),
+        "cameras_colmap",
+        ("everything but cameras and up to 100,000 points",),
+        is_scene=False,
+    ),
 )
 
 
@@ -60,9 +89,9 @@ def format_of(path: Path) -> Format:
     """Return the format that a file's suffix names; the folder of a SOG scene counts as one."""
     path = Path(path)
     name = ".sog" if path.name == "meta.json" or is_sog_folder(path) else path.name.lower()
-    for entry in FORMATS:
-        if name.endswith(entry.suffixes):
-            return entry
+    fitting = [entry for entry in FORMATS if name.endswith(entry.suffixes)]
+    if fitting:  # the longest suffix says most: .points.ply is no .ply
+        return max(fitting, key=lambda entry: max(map(len, entry.suffixes)))
     known = ", ".join(f"{entry.suffixes[0]} ({entry.name})" for entry in FORMATS)
     raise FormatError(f"{path.name}: its suffix names no scene format. Known: {known}.")
 
@@ -78,10 +107,15 @@ def is_scene(path: Path) -> bool:
     path = Path(path)
     if path.name == "meta.json":
         return is_sog_folder(path.parent)
-    return is_sog_folder(path) or (path.is_file() and path.name.lower().endswith(suffixes()))
+    is_named = path.name.lower().endswith(suffixes())
+    return is_sog_folder(path) or (path.is_file() and is_named and format_of(path).is_scene)
 
 
 def suffixes(is_written: bool = False) -> tuple[str, ...]:
-    """Return the suffixes of scene files, all or only those that can be written."""
-    listed = [entry.suffixes for entry in FORMATS if entry.is_written or not is_written]
+    """Return the suffixes of files that open as scenes, or of everything that can be written."""
+    listed = [
+        entry.suffixes
+        for entry in FORMATS
+        if (entry.is_written if is_written else entry.is_scene)
+    ]
     return tuple(suffix for several in listed for suffix in several)

@@ -5,6 +5,7 @@ log_scales      [N, 3]     natural logarithm of scene units
 quats           [N, 4]     (w, x, y, z), any length above zero
 opacity_logits  [N]
 sh_coeffs       [N, K, 3]  K = 1, 4, 9 or 16 (core/radiance/sh.py)
+equirect        [H, 2H, 3] uint8, an all-round picture of what lies behind (core/radiance/equirect.py), or none
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 from core.base.shapes import expect
 from core.capture.camera import Camera
+from core.radiance.equirect import Equirect, equirect_part
 from core.radiance.model import Surroundings
 from core.radiance.parts import Coding, Part, SceneParts
 from core.radiance.seen import Shapes, harmonic_colors
@@ -32,7 +34,11 @@ class SplatScene:
     kind = "splats"
 
     def __init__(
-        self, explicit: dict[str, torch.Tensor], surroundings: Surroundings, step: int = 0
+        self,
+        explicit: dict[str, torch.Tensor],
+        surroundings: Surroundings,
+        step: int = 0,
+        equirect: np.ndarray | None = None,
     ) -> None:
         count = len(explicit["means"])
         for name, tail in (("means", (3,)), ("log_scales", (3,)), ("quats", (4,))):
@@ -45,6 +51,7 @@ class SplatScene:
         self.bounds, self.up = surroundings.bounds, surroundings.up
         self.to_original = surroundings.to_original
         self.is_antialiased = surroundings.is_antialiased
+        self.equirect = None if equirect is None else Equirect(equirect, self.device)
         self._shapes: Shapes | None = None
 
     @torch.no_grad()
@@ -72,11 +79,14 @@ class SplatScene:
         return self._colored(self.shapes().rows(rows), center)
 
     def background(self, camera: Camera) -> torch.Tensor | None:
-        """Return None: nothing is behind plain Gaussians."""
-        return None
+        """Return the all-round picture in the camera's directions, None where there is no such picture."""
+        if self.equirect is None:
+            return None
+        rays = camera.directions() @ self.to_original.rotation.T  # the picture's own axes
+        return self.equirect.colors(torch.as_tensor(rays, dtype=torch.float32, device=self.device))
 
     def sphere(self) -> None:
-        """Return None: nothing is behind plain Gaussians."""
+        """Return None: a picture infinitely far away is on no sphere."""
         return None
 
     def _colored(self, splats: Splats, center: np.ndarray) -> Splats:
@@ -85,10 +95,12 @@ class SplatScene:
     def parts(self) -> SceneParts:
         """Take the scene apart for a file; rotations are stored with a positive first number."""
         arrays = {name: self.explicit[name].detach().cpu().float().numpy() for name in NAMES}
-        around = self.surroundings
+        around, parts = self.surroundings, splat_parts(**arrays)
+        if self.equirect is not None:
+            parts["equirect"] = equirect_part(self.equirect.picture)
         return SceneParts(
             kind=self.kind,
-            parts=splat_parts(**arrays),
+            parts=parts,
             settings={"sh_degree": self.sh_degree},
             step=self.step,
             bounds=around.bounds,
@@ -108,7 +120,8 @@ class SplatScene:
             for name, values in arrays.items()
         }
         around = Surroundings(scene.bounds, scene.up, scene.to_original, scene.summary)
-        return SplatScene(explicit, around, scene.step)
+        behind = scene.parts.get("equirect")
+        return SplatScene(explicit, around, scene.step, None if behind is None else behind.values)
 
 
 def splat_parts(

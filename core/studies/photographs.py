@@ -345,7 +345,9 @@ class PhotoStudy(Study):
             "held_out": len(capture.test),
             "picture_size": [first.width, first.height],
             "seeds": capture.seeds,
-            "cameras": [photo.camera.to_json() for photo in capture.photos[:64]],
+            "cameras": [
+                {**photo.camera.to_json(), "name": photo.name} for photo in capture.photos[:64]
+            ],
             "is_antialiased": self.config.is_antialiased,
         }
         return Surroundings(capture.bounds, capture.up, capture.to_original, summary)
