@@ -59,6 +59,13 @@ FORMATS = (
     Format("SOG", (".sog",), "sog", (_VIEW, _BACKGROUND, "precision: codebooks of 256 values")),
     Format("GLB", (".glb", ".gltf"), "gltf", (_VIEW, _BACKGROUND)),
     Format("Splat", (".splat",), "splat", (_NO_HARMONICS, _BACKGROUND, "precision: 32 bytes")),
+    Format(
+        "Web page",
+        (".html",),
+        "page",
+        (_VIEW, _PANORAMA, "precision: 8 bits but for positions"),
+        holds_background=True,
+    ),
     Format("KSplat", (".ksplat",), "ksplat", (_VIEW, _BACKGROUND), is_written=False),
     Format(
         "Point cloud",

@@ -1,0 +1,4 @@
+#version 300 es
+void main() {  // one triangle over the whole picture
+  gl_Position = vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0, 0.0, 1.0);
+}
