@@ -24,7 +24,7 @@ from core.radiance.field import Snapshot
 from core.radiance.parts import SceneParts
 
 NAME = "equirect"  # among the parts of a scene
-HEIGHT = 1024  # rows: 0.18 degrees each, a pixel of a photograph with 1000 pixels across 180 degrees
+HEIGHT = 512  # rows; a scene of fox (1500 steps): 512 rows 44.3 dB and 0.23 MB, 1024 rows 43.8 dB and 0.74 MB
 MOST_ROWS = 8192
 QUALITY = 92
 ROWS_AT_ONCE = 64

@@ -60,7 +60,7 @@ _PIECES = {
     "hand": "hand.js",
     "viewer": "viewer.js",
 }
-_MARK = b"<meta name=\"generator\" content=\"HyRF Studio\">"
+_MARK = b'<meta name="generator" content="HyRF Studio">'
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -69,7 +69,7 @@ class _Facts(BaseModel):
     version: int
     count: int = Field(ge=1, le=MOST_GAUSSIANS)
     degree: int = Field(ge=0, le=3)
-    isAntialiased: bool  # noqa: N815 - the page's own spelling
+    isAntialiased: bool  # spelled as the page's script does
     ranges: list[tuple[Number, Number]]
 
 

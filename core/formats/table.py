@@ -121,8 +121,6 @@ def is_scene(path: Path) -> bool:
 def suffixes(is_written: bool = False) -> tuple[str, ...]:
     """Return the suffixes of files that open as scenes, or of everything that can be written."""
     listed = [
-        entry.suffixes
-        for entry in FORMATS
-        if (entry.is_written if is_written else entry.is_scene)
+        entry.suffixes for entry in FORMATS if (entry.is_written if is_written else entry.is_scene)
     ]
     return tuple(suffix for several in listed for suffix in several)

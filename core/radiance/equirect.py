@@ -21,7 +21,7 @@ class Equirect:
     """A picture that answers what is seen in a direction, bilinear between its pixels."""
 
     def __init__(self, picture: np.ndarray, device: torch.device | str = "cpu") -> None:
-        height, width = picture.shape[:2]
+        height = len(picture)
         if picture.shape != (height, 2 * height, 3) or picture.dtype != np.uint8 or not height:
             raise ValueError(f"an all-round picture of {picture.shape} {picture.dtype} is none")
         self.picture = picture
@@ -31,7 +31,7 @@ class Equirect:
 
     def colors(self, directions: torch.Tensor) -> torch.Tensor:
         """Return the colours [H, W, 3] that unit directions [H, W, 3] see."""
-        height, width = self.picture.shape[:2]
+        width = self.picture.shape[1]
         x, y, z = directions.unbind(-1)
         around = torch.atan2(x, z) / (2 * math.pi)  # -0.5 .. 0.5
         below = torch.asin(y.clamp(-1, 1)) / math.pi  # -0.5 .. 0.5

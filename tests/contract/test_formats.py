@@ -15,7 +15,7 @@ from core import formats
 from core.base.errors import FormatError
 from core.capture.camera import Camera, Similarity, look_at
 from core.formats.bake import bake_sh
-from core.formats.table import FORMATS
+from core.formats.table import FORMATS, is_scene
 from core.radiance.fields import FieldsConfig, HybridFields, Space
 from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
 from core.radiance.model import Surroundings
@@ -83,9 +83,13 @@ def renderer():
     return CpuRenderer()
 
 
-ALL = pytest.mark.parametrize("entry", FORMATS, ids=lambda entry: entry.name)
+SCENE_FORMATS = [entry for entry in FORMATS if entry.is_scene]
+ALL = pytest.mark.parametrize("entry", SCENE_FORMATS, ids=lambda entry: entry.name)
 WRITTEN = pytest.mark.parametrize(
-    "entry", [entry for entry in FORMATS if entry.is_written], ids=lambda entry: entry.name
+    "entry", [entry for entry in SCENE_FORMATS if entry.is_written], ids=lambda entry: entry.name
+)
+EXTRACTS = pytest.mark.parametrize(
+    "entry", [entry for entry in FORMATS if not entry.is_scene], ids=lambda entry: entry.name
 )
 # dB of whole pictures; a photograph's own noise is near 40, and without harmonics nobody promises that
 LOSS = {"Splat": 25, "SPZ": 35, "SOG": 35, "Compressed PLY": 35}
@@ -116,7 +120,25 @@ def test_an_export_opens_again_looks_alike_and_says_so(entry, kind, tmp_path):
     assert "Re-opened: " in sentence
     found = re.search(r"([\d.]+) dB", sentence)
     assert "no difference" in sentence or float(found[1]) > LOSS.get(entry.name, 40), sentence
-    assert ("leaves out" in sentence) == (kind == "hyrf" and entry.needs == "splats")
+    lies_beside = kind == "hyrf" and not entry.holds_background
+    assert ("lies beside it" in sentence) == lies_beside
+    assert path.with_name(f"{path.name}.background.jpg").exists() == lies_beside
+    assert ("without the background" in sentence) == (kind == "hyrf")
+
+
+@pytest.mark.parametrize("kind", SCENES)
+@EXTRACTS
+def test_an_extract_is_written_weighed_and_never_opened(entry, kind, tmp_path):
+    scene = SCENES[kind]()
+    scene.surroundings.summary["cameras"] = [camera.to_json() for camera in cameras()]
+    path = tmp_path / f"scene{entry.suffixes[0]}"
+    assert " MB. " in formats.export_scene(scene, path)
+    assert formats.size_of(path)["total"] > 0
+    assert not is_scene(path)
+    for use in (formats.open_scene, formats.describe):
+        with pytest.raises(FormatError, match="extract"):
+            use(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_format_that_is_only_read_says_so(tmp_path):
