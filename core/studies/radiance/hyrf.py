@@ -101,7 +101,7 @@ class Config(PhotoConfig):
             },
         },
         "full": {
-            "steps": 3000,
+            "steps": 4500,
             "seed_gaussians": 15_000,
             "initial_opacity": 0.3,
             "quarter_until": 0.08,

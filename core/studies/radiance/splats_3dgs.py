@@ -80,7 +80,7 @@ class Config(PhotoConfig):
             "density": {"cap": 6000, "every": 50, "start": 0.25, "stop": 0.6, "reset_every": 0.0},
         },
         "full": {
-            "steps": 3000,
+            "steps": 6000,
             "seed_gaussians": 15_000,
             "initial_opacity": 0.3,
             "quarter_until": 0.08,
