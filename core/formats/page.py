@@ -49,6 +49,7 @@ from core.render.backend import NEAR
 
 VERSION = 1
 MOST_GAUSSIANS = 50_000_000
+ROOM = 1.3  # around a scene without cameras, so that its first view shows it whole
 POSITION_PLANES, BYTE_COLUMNS = 12, 11
 _PIECES = {
     "style": "style.css",
@@ -136,10 +137,11 @@ def _first_view(scene: SceneParts, splats: PlainSplats) -> dict[str, Any]:
     to_original = scene.to_original
     corners = scene.bounds
     if not scene.summary.get("cameras"):  # of another program: a few stray Gaussians set no bounds
-        low, high = np.quantile(splats.means, (0.05, 0.95), axis=0)
+        low, high = np.quantile(splats.means, (0.01, 0.99), axis=0)
         corners = to_original.inverse().apply(np.stack((low, high)))
     extent = float(np.linalg.norm(corners[1] - corners[0])) * to_original.scale
-    seen: Any = _Place(corners, scene.up)
+    middle = corners.mean(0)
+    seen: Any = _Place(middle + ROOM * (corners - middle), scene.up)
     camera = to_original.apply_camera(cameras_of(seen, scene.summary)[0])
     return {
         "camera": {
@@ -147,7 +149,7 @@ def _first_view(scene: SceneParts, splats: PlainSplats) -> dict[str, Any]:
             "center": camera.center.tolist(),
             **{key: getattr(camera, key) for key in ("fx", "fy", "cx", "cy", "width", "height")},
         },
-        "pivot": _pivot(camera, to_original.apply(corners.mean(0))),
+        "pivot": _pivot(camera, to_original.apply(middle)),
         "up": (to_original.rotation @ scene.up).tolist(),
         "radius": max(0.5 * extent, 1e-3),
     }

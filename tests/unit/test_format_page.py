@@ -111,7 +111,8 @@ def test_a_page_of_another_programs_scene_looks_at_its_middle(tmp_path):
     page.write(parts, tmp_path / "a.html")
     text = (tmp_path / "a.html").read_text("utf-8")
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', text)[1])
-    np.testing.assert_allclose(facts["pivot"], [5.0, -1.0, 2.0], atol=0.5)
+    # 300 draws leave the middle of their extremes uncertain; the stray one would move it by 1e4
+    np.testing.assert_allclose(facts["pivot"], [5.0, -1.0, 2.0], atol=1.5)
     assert facts["radius"] < 10
 
 
