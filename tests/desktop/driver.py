@@ -69,6 +69,13 @@ class Driver:
         while time.monotonic() < end:
             self.turn()
 
+    def until(self, holds: Callable[[], bool], limit_s: float = 30.0) -> None:
+        """Turn the loop until something holds: a loaded machine draws late, not never."""
+        end = time.monotonic() + limit_s
+        while not holds():
+            assert time.monotonic() < end, f"{holds.__name__} not within {limit_s:.0f} s"
+            self.turn()
+
     def move(self, x: float, y: float) -> None:
         """Put the pointer at a place of the window."""
         left, top = dpg.get_viewport_pos()
