@@ -120,6 +120,9 @@ class Task:
     capture: Capture | None = None
 
 
+STILL_RATE = 1e-12
+
+
 def prepared(task: Task) -> Any:
     """Return a study ready to step, its number of Gaussians held at that of the task."""
     settings: dict[str, Any] = {
@@ -136,6 +139,9 @@ def prepared(task: Task) -> Any:
     else:
         capture = task.capture.limited(max(task.width, task.height))
     study_class = discover.load(task.study)
+    if task.capture is None:  # steps do all their work, but the scene stays as it was drawn up
+        rates = [name for name in study_class.Config.model_fields if "_rate" in name]
+        settings = {**dict.fromkeys(rates, STILL_RATE), **settings}
     config = resolve(study_class.Config, task.preset, settings)
     study = study_class(
         config, Setup(variant=VARIANTS[task.study], device=task.device, capture=capture)

@@ -200,7 +200,7 @@ def least_work(model: Any, c: Counts) -> dict[str, Work]:
         "blend backward": Work(120 * c.pairs + 40 * c.pixels, 66 * c.lanes),
         "project backward": Work(48 * c.pairs + 112 * c.drawn, 12 * c.pairs + 520 * c.drawn),
         "density statistics": Work(28 * c.drawn, 6 * c.drawn),
-        "optimizer, Gaussians": Work(28 * c.explicit * c.visible, 12 * c.explicit * c.visible),
+        "optimizer, Gaussians and networks": Work(28 * c.explicit * c.visible, 12 * c.explicit * c.visible),
     }  # fmt: skip
     if not grids:
         work["activate"] += Work(0, 160 * c.visible)
