@@ -17,7 +17,7 @@ from core.base import discover
 from core.base.errors import HybridError
 
 OK, OUR_FAULT, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = ("open", "train", "eval", "render", "export", "info", "doctor")
+COMMANDS = ("open", "train", "eval", "render", "export", "info", "check", "doctor")
 
 
 def run(words: Sequence[str]) -> int:
@@ -77,6 +77,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         "render": headless.render,
         "export": headless.export,
         "info": headless.info,
+        "check": headless.check,
     }
     return actions[arguments.command](arguments)
 
@@ -102,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="say what a scene file holds, without loading it")
     info.add_argument("file", type=Path, help="scene file of any format")
     info.add_argument("--json", action="store_true", help="print JSON")
+    _check(commands.add_parser("check", help="say what is wrong with a capture before training"))
     doctor = commands.add_parser("doctor", help="say what is usable on this machine, and why not")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     return top
@@ -205,6 +207,22 @@ def _export(command: argparse.ArgumentParser) -> None:
         choices=range(4),
         default=3,
         help="spherical harmonics that a neural colour is turned into (default 3)",
+    )
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("capture", type=Path, help="folder of photographs")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument("--study", choices=tuple(discover.studies()), help="model (default: hyrf)")
+    command.add_argument("--preset", help="preset to estimate memory and time for")
+    command.add_argument(
+        "--max-size",
+        type=_positive,
+        metavar="PIXELS",
+        help="longer side of the pictures to train at (default: as the window does)",
+    )
+    command.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), help="where to train (default: auto)"
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands that work without a window and without training: eval, render, export, info."""
+"""The commands that work without a window and without training: eval, render, export, info, check."""
 
 from __future__ import annotations
 
@@ -110,6 +110,73 @@ def info(arguments: Namespace) -> int:
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):<16} {value}")
     return 0
+
+
+def check(arguments: Namespace) -> int:
+    """Say what is wrong with a capture, and roughly what training it takes; 2 where it cannot be used."""
+    from core.capture.check import check_capture
+
+    checked = check_capture(arguments.capture)
+    estimate = None if checked.capture is None else _expected(arguments, checked.capture)
+    if arguments.json:
+        values = checked.to_json()
+        values["expected"] = {} if estimate is None else estimate.to_json()
+        print(json.dumps(values, indent=2, ensure_ascii=False))
+    else:
+        _print_check(checked, estimate)
+    return 2 if checked.stops else 0
+
+
+def _expected(arguments: Namespace, capture: Any) -> Any:
+    from app.expected import expected
+    from app.session import HOME
+    from app.training import SIZES
+    from core.base import discover
+    from core.base.config import resolve
+    from core.engine.assembly import DEFAULT_STUDY, default_preset, usable_device
+    from core.engine.cores import cores_available
+
+    device = usable_device(arguments.device or "auto")
+    study = arguments.study or DEFAULT_STUDY
+    preset = arguments.preset or default_preset(device)
+    return expected(
+        capture.limited(arguments.max_size or SIZES[device]),
+        resolve(discover.load(study).Config, preset),
+        study=study,
+        preset=preset,
+        device=device,
+        cores=cores_available(),
+        folder=Path(HOME).expanduser(),
+    )
+
+
+def _print_check(checked: Any, estimate: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colors = {"stops": "red", "left out": "yellow", "worth knowing": ""}
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    capture = checked.capture
+    if capture is not None:
+        console.print(
+            f"{checked.name}: {len(capture.photos)} photographs, {len(capture.train)} to learn from, "
+            f"{len(capture.test)} held out.",
+            markup=False,
+        )
+    if not checked.problems:
+        console.print("No problems found.")
+    elif console.is_terminal:
+        table = Table("", "What", "Remedy", box=None, pad_edge=False)
+        for row in checked.problems:
+            mark = Text(row.severity.value, style=colors[row.severity.value])
+            table.add_row(mark, Text(row.placed), Text(row.remedy))
+        console.print(table)
+    else:  # one line a problem, for files and other programs
+        for row in checked.problems:
+            print(f"{row.severity.value:<13}  {row.placed} {row.remedy}")
+    if estimate is not None:
+        console.print("\n".join(("", *estimate.sentences())), markup=False)
 
 
 def _scene_of(path: Path) -> tuple[Path, int | None]:

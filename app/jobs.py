@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 ENGINE, OPENING, LEAVING = "Starting the engine", "Opening", "Saving the training"
 SAVING, SAVING_RUN, EXPORTING = "Saving the scene", "Saving the run", "Exporting"
+CHECKING = "Checking the photographs"
 
 
 class Task:

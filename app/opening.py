@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,14 @@ def _run(path: Path, device: str, seeds: str, task: Task) -> Content:
         task.report(Notice(f"The photographs of this run cannot be opened: {error}", "warning"))
         return Content(path.name, path, scene=scene)
     return Content(capture.name, path, capture=capture, scene=scene, run=run)
+
+
+def checked(capture: Capture, is_gone: Callable[[], bool]) -> tuple[tuple[str, str, str], ...]:
+    """Return the problems of a capture as (severity, text, remedy), worst first."""
+    from core.capture.check import examined
+
+    found = examined(capture, cancelled=is_gone)
+    return tuple((row.severity.value, row.placed, row.remedy) for row in found.problems)
 
 
 def thumbnail(photo: Photo) -> tuple[str, np.ndarray]:

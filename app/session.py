@@ -28,12 +28,13 @@ import queue
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app import actions, machine
 from app.actions import Action
 from app.engine import Engine, load_engine
-from app.jobs import ENGINE, LEAVING, OPENING, Jobs
-from app.opening import Content, open_path
+from app.jobs import CHECKING, ENGINE, LEAVING, OPENING, Jobs
+from app.opening import Content, checked, open_path
 from app.panels.words import named
 from app.readings import Readings
 from app.scene import Scene
@@ -46,6 +47,9 @@ from core.base.events import EventQueue, Notice, StateChanged
 from core.base.threads import failure
 from core.engine.cores import cores_available
 from core.render.view import Frame, View
+
+if TYPE_CHECKING:
+    from core.capture.capture import Capture
 
 HOME = "~/hyrf-studio"  # runs, saved scenes and the list of recent ones
 
@@ -294,6 +298,25 @@ class Session:
         self._forget_training()
         earlier = self._scene.enter(content, trains=self._plan.starts)
         self._readings.restore(earlier)
+        self._check(content.capture)
+
+    def _check(self, capture: Capture | None) -> None:
+        """Look for what is wrong with the photographs, beside everything else."""
+        self.store.update(check__state="", check__rows=(), check__counts="")
+        if capture is None:
+            return
+        train, test = len(capture.train), len(capture.test)
+        counts = f"{train + test} photographs, {train} to learn from, {test} held out."
+        self.store.update(check__state="running", check__counts=counts)
+
+        def show(rows: tuple[tuple[str, str, str], ...]) -> None:
+            if self._scene.capture is capture:
+                self.store.update(check__state="done", check__rows=rows)
+
+        def is_gone() -> bool:
+            return self._is_closed or self._scene.capture is not capture
+
+        self._jobs.start(CHECKING, lambda _task: checked(capture, is_gone), show)
 
     def _leave(self, then: Callable[[], None]) -> None:
         """Close the open scene; its training is saved beside the app loop."""

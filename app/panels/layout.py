@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from app.panels import (
     cameras,
+    check,
     curves,
     evaluation,
     export,
@@ -44,6 +45,6 @@ def not_shown(error: Exception) -> Group:
 
 
 START: tuple[Panel, ...] = (start.panel, start.recent, start.machine, notices.panel)
-LEFT: tuple[Panel, ...] = (train.panel, cameras.panel)
+LEFT: tuple[Panel, ...] = (train.panel, check.panel, cameras.panel)
 RIGHT: tuple[Panel, ...] = (layers.panel, scene.panel, export.panel)
 BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)

@@ -22,13 +22,17 @@ TEST_EVERY = 8
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photograph: `read()` decodes it, undistorted, as [H, W, 3] or [H, W, 4] uint8 at any size."""
+    """One photograph: `read()` decodes it, undistorted, as [H, W, 3] or [H, W, 4] uint8 at any size.
+
+    `crop` is the share of the file's pixels that undistorting pushed out of the picture.
+    """
 
     name: str
     path: Path
     camera: Camera
     read: Callable[[], np.ndarray] = field(repr=False)
     is_test: bool = False
+    crop: float = 0.0
 
     def image(self) -> np.ndarray:
         """Return the picture [H, W, 3] uint8 at the camera's size (area-averaged when smaller), alpha over white."""

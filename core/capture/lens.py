@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -69,6 +70,10 @@ class Lens:
             self.width,
             self.height,
         )
+
+    def crop(self) -> float:
+        """Return the share of the file's pixels that the undistorted picture does not show."""
+        return 0.0 if self.is_pinhole else _crop(self)
 
     def undistort(self, picture: np.ndarray) -> np.ndarray:
         """Resample a picture [H, W, C] uint8 to the pinhole camera of `camera`."""
@@ -134,6 +139,18 @@ def _zoom(lens: Lens) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
+
+
+@lru_cache(maxsize=256)
+def _crop(lens: Lens) -> float:
+    """Return 1 - (area within the pinhole border as the file shows it) / (area of the picture)."""
+    pinhole = lens.camera(np.eye(4))
+    ends = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * [lens.width, lens.height]
+    steps = np.linspace(0, 1, 64, endpoint=False)[:, None]
+    border = np.concatenate([a + steps * (b - a) for a, b in pairwise(ends)])
+    x, y = lens.project((border - [pinhole.cx, pinhole.cy]) / [pinhole.fx, pinhole.fy]).T
+    area = abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2  # of the polygon
+    return max(0.0, float(1 - area / (lens.width * lens.height)))
 
 
 @lru_cache(maxsize=2)

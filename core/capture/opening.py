@@ -259,7 +259,7 @@ def _names(frames: Sequence[Frame], folder: Path) -> list[str]:
 
 def _photo(frame: Frame, camera: Camera, name: str, is_test: bool) -> Photo:
     read = partial(_read, frame.path, frame.lens, frame.is_turned)
-    return Photo(name, frame.path, camera, read, is_test)
+    return Photo(name, frame.path, camera, read, is_test, frame.lens.crop())
 
 
 def _read(path: Path, lens: Lens, is_turned: bool) -> np.ndarray:
