@@ -37,4 +37,4 @@ def _widgets(store: Store) -> tuple[Widget, ...]:
 
 
 def _number(count: int) -> str:
-    return "1 problem" if count == 1 else f"{count} problems"
+    return "1 problem was" if count == 1 else f"{count} problems were"

@@ -61,6 +61,10 @@ WHERE = re.compile(
     r"|\bline (?P<line>\d+) column (?P<column>\d+)"
 )
 LOSS = re.compile(r"\b(?:left out|dropped|skipped|ignored|not aligned)\b")
+ADVICE = re.compile(
+    r"^(?:Add|Align|Check|Choose|Convert|Copy|Correct|Estimate|Export|Give|Install|Make|Open|Optimise|Put"
+    r"|Remove|Rename|Run|Save|Set|Take|Undistort|Use|Was|Write)\b"
+)
 SENTENCE_END = re.compile(r"(?<=[.?])\s+(?=[A-Z])")
 VALUES = tuple(
     re.compile(pattern)
@@ -168,13 +172,10 @@ def from_refusal(sentence: str) -> Problem:
 
 
 def _advised(sentence: str) -> tuple[str, str]:
-    """Split what is wrong from the advice, which is the last sentence or stands after the last semicolon."""
+    """Split what is wrong from the advice, which is the last sentence where that asks for something."""
     pieces = SENTENCE_END.split(sentence.strip())
-    if len(pieces) > 1:
+    if len(pieces) > 1 and ADVICE.match(pieces[-1]):
         return " ".join(pieces[:-1]), pieces[-1]
-    text, semicolon, advice = sentence.rpartition("; ")
-    if semicolon:
-        return f"{text}.", advice[:1].upper() + advice[1:]
     return sentence, "Check the path and the file, or export the capture again."
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -238,7 +237,7 @@ def test_expectations_grow_with_pixels_gaussians_and_slower_kernels(small, tmp_p
 
 def shown(**values):
     store = Store()
-    store.update(train__has_capture=True, check__state="done", **values)
+    store.update(**{"train__has_capture": True, "check__state": "done", **values})
     return [(widget.tint, widget.text) for widget in panel(store).children]
 
 
@@ -260,7 +259,7 @@ def test_the_panel_shows_the_worst_five_in_their_colours_before_training():
 
 def test_the_panel_is_short_while_training_and_says_when_all_is_well():
     lines = shown(check__rows=ROWS, train__state="running")
-    assert [text for _, text in lines[1:]] == ["8 problems found before training."]
+    assert [text for _, text in lines[1:]] == ["8 problems were found before training."]
     assert ("good", "No problems found.") in shown(check__rows=())
     assert all(text for _, text in shown(check__state="running"))
 
@@ -272,8 +271,9 @@ def test_an_opened_capture_brings_its_problems_to_the_panel(small, tmp_path):
     session = Session(inline=True, device="cpu", home=tmp_path / "home", plan=plan)
     try:
         session.post(actions.OpenPath(str(small.folder)))
-        ends_s = time.monotonic() + 60  # kernels may have to be compiled
-        while session.store.get("check.state") != "done" and time.monotonic() < ends_s:
+        for _ in range(50):  # inline each waits for its work: not the clock's to limit
+            if session.store.get("check.state") == "done":
+                break
             session.tick()
         assert session.store.get("check.counts").startswith("11 photographs, 9 to learn from")
         (row,) = session.store.get("check.rows")
