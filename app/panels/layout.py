@@ -46,5 +46,5 @@ def not_shown(error: Exception) -> Group:
 
 START: tuple[Panel, ...] = (start.panel, start.recent, start.machine, notices.panel)
 LEFT: tuple[Panel, ...] = (train.panel, cameras.panel)
-RIGHT: tuple[Panel, ...] = (layers.panel, scene.panel, check.panel, export.panel)
+RIGHT: tuple[Panel, ...] = (layers.panel, check.panel, scene.panel, export.panel)
 BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)
