@@ -395,6 +395,5 @@ class Trainer:
         """Publish now; in a failed or poisoned training the last good snapshot is the answer."""
         if self.state is not TrainerState.FAILED:
             self._publish()
-        snapshot = self._snapshots.peek()
-        if reply is not None and snapshot is not None:
+        if reply is not None and (snapshot := self._snapshots.peek()) is not None:
             reply.put(snapshot)

@@ -25,11 +25,10 @@ import numpy as np
 
 from core.nn.compiled import kernel, parallel_kernel, prange
 from core.nn.encoding_kernels import HARMONICS
+from core.nn.mlp_kernels import BLOCK, multiply, padded
 from core.radiance.sh_kernels import fill_bases
 
 CHUNK = 2048
-BLOCK = 64  # points that go through the network together
-TILE = 4  # register tile of the network; widths are padded to it
 NUM_BASES = 9
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -117,28 +116,8 @@ def _load_rows(values, ids, start, count, block):
         row = values[ids[start + p]]
         for channel in range(width):
             block[channel, p] = row[channel]
-    for channel in range(width, (width + TILE - 1) // TILE * TILE):
+    for channel in range(width, padded(width)):
         block[channel] = _ZERO
-
-
-@kernel
-def _multiply(weights, source, target, num_in, num_out):
-    """Add weights^T source to target: [I, O]^T [I, block] -> [O, block]; sizes are multiples of four."""
-    for o in range(0, num_out, TILE):
-        for i in range(0, num_in, TILE):
-            a0, a1, a2, a3 = weights[i, o], weights[i + 1, o], weights[i + 2, o], weights[i + 3, o]
-            b0, b1 = weights[i, o + 1], weights[i + 1, o + 1]
-            b2, b3 = weights[i + 2, o + 1], weights[i + 3, o + 1]
-            c0, c1 = weights[i, o + 2], weights[i + 1, o + 2]
-            c2, c3 = weights[i + 2, o + 2], weights[i + 3, o + 2]
-            d0, d1 = weights[i, o + 3], weights[i + 1, o + 3]
-            d2, d3 = weights[i + 2, o + 3], weights[i + 3, o + 3]
-            for p in range(BLOCK):
-                s0, s1, s2, s3 = source[i, p], source[i + 1, p], source[i + 2, p], source[i + 3, p]
-                target[o, p] += a0 * s0 + a1 * s1 + a2 * s2 + a3 * s3
-                target[o + 1, p] += b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3
-                target[o + 2, p] += c0 * s0 + c1 * s1 + c2 * s2 + c3 * s3
-                target[o + 3, p] += d0 * s0 + d1 * s1 + d2 * s2 + d3 * s3
 
 
 @kernel
@@ -146,12 +125,12 @@ def _through(packed, widths, values):
     """Take a block through the network: harmonics in values[0], `partial` in values[1]; return where it ends."""
     layers = packed.shape[0]
     for layer in range(layers):
-        num_in = (widths[layer] + TILE - 1) // TILE * TILE
-        num_out = (widths[layer + 1] + TILE - 1) // TILE * TILE
+        num_in = padded(widths[layer])
+        num_out = padded(widths[layer + 1])
         source, target = values[layer & 1], values[1 - (layer & 1)]
         if layer > 0:
             target[:num_out] = _ZERO
-        _multiply(packed[layer], source, target, num_in, num_out)
+        multiply(packed[layer], source, target, num_in, num_out)
         if layer < layers - 1:
             for channel in range(num_out):
                 for p in range(BLOCK):

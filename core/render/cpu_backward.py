@@ -16,7 +16,9 @@ import numpy as np
 
 from core.nn.compiled import kernel, parallel_kernel, prange
 from core.render.cpu_ellipse import (
+    AHEAD,
     BLOCKS,
+    CHECK_EVERY,
     EIGHTH,
     ONE,
     ROWS,
@@ -57,8 +59,6 @@ from core.render.cpu_project import (
 )
 from core.render.cpu_tiles import TILE
 
-_CHECK_EVERY = 32
-_AHEAD = 12
 _BLOCK = 6 * WIDTH  # transmittance, `behind`, gradients of red, green, blue, summed depth
 _STRIP = BLOCKS * _BLOCK
 
@@ -142,7 +142,7 @@ def _blend_tile_backward(
     live = np.ones(STRIPS, np.bool_)
     _start_tile(rgb, alpha, depth, g_rgb, g_alpha, g_depth, left, top, rows, columns, state)
     for pair in range(first, last):
-        if (pair - first) % _CHECK_EVERY == 0:
+        if (pair - first) % CHECK_EVERY == 0:
             any_live = False
             for strip in range(STRIPS):
                 live[strip] = live[strip] and takes_light(state, strip * _STRIP, _BLOCK)
@@ -153,8 +153,8 @@ def _blend_tile_backward(
                     out[place : place + NUM_GRADIENTS] = ZERO
                 break
         g = pairs[pair, 0]
-        fetch(f, pairs[min(pair + _AHEAD, last - 1), 0])
-        fetch(pair_gradients, pairs[min(pair + _AHEAD, last - 1), 1])
+        fetch(f, pairs[min(pair + AHEAD, last - 1), 0])
+        fetch(pair_gradients, pairs[min(pair + AHEAD, last - 1), 1])
         reached_rows(f, g, np.float32(left), np.float32(top), rows, reached)
         x, y = f[g, X] - np.float32(left), f[g, Y] - np.float32(top)
         none = spread(ZERO)

@@ -31,6 +31,8 @@ STRIP = 8  # pixels
 STRIPS = TILE // STRIP
 ROWS = WIDTH // STRIP  # of one block
 BLOCKS = TILE // ROWS  # of one strip
+CHECK_EVERY = 32  # Gaussians between two tests for saturated strips
+AHEAD = 12  # Gaussians that memory is asked for before they are needed
 
 # float32 constants: a plain number would turn the kernels into double precision
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)

@@ -17,7 +17,9 @@ from core.render import cpu_project, cpu_sort, cpu_tiles
 from core.render.composite import to_uint8
 from core.render.cpu_backward import blend_backward
 from core.render.cpu_ellipse import (
+    AHEAD,
     BLOCKS,
+    CHECK_EVERY,
     EIGHTH,
     ONE,
     ROWS,
@@ -50,8 +52,6 @@ from core.render.cpu_tiles import TILE
 
 __all__ = ["blend", "blend_backward", "warm_up"]
 
-_CHECK_EVERY = 32  # Gaussians between two tests for saturated strips
-_AHEAD = 12  # Gaussians that memory is asked for before they are needed
 _BLOCK = 5 * WIDTH  # transmittance, red, green, blue, depth
 _STRIP = BLOCKS * _BLOCK
 
@@ -96,7 +96,7 @@ def _blend_tile(f, pairs, first, last, left, top, rows, columns, rgb, alpha, dep
     live = np.ones(STRIPS, np.bool_)
     _start_tile(state, rows, columns)
     for pair in range(first, last):
-        if (pair - first) % _CHECK_EVERY == 0:
+        if (pair - first) % CHECK_EVERY == 0:
             any_live = False
             for strip in range(STRIPS):
                 live[strip] = live[strip] and takes_light(state, strip * _STRIP, _BLOCK)
@@ -104,7 +104,7 @@ def _blend_tile(f, pairs, first, last, left, top, rows, columns, rgb, alpha, dep
             if not any_live:
                 break
         g = pairs[pair, 0]
-        fetch(f, pairs[min(pair + _AHEAD, last - 1), 0])
+        fetch(f, pairs[min(pair + AHEAD, last - 1), 0])
         reached_rows(f, g, np.float32(left), np.float32(top), rows, reached)
         x, y = f[g, X] - np.float32(left), f[g, Y] - np.float32(top)
         half_xx, xy = SIXTEENTH * f[g, CONIC_XX], EIGHTH * f[g, CONIC_XY]

@@ -48,7 +48,7 @@ class PhotoConfig(Config):
     """Settings every model of photographs has."""
 
     steps: int = Field(
-        30_000, ge=1, title="Steps", description="Each learns from `batch` photographs."
+        30_000, ge=1, title="Steps", description="Each learns from one photograph or several."
     )
     batch: int = Field(
         1,
