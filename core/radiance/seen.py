@@ -23,6 +23,7 @@ import torch
 from core.capture.camera import Camera
 from core.nn.encoding import sh_bands3
 from core.nn.mlp import Mlp
+from core.nn.mlp_kernels import padded
 from core.radiance import seen_kernels as kernels
 from core.radiance.sh import evaluate_sh
 from core.radiance.splats import Splats, unit_directions
@@ -150,8 +151,7 @@ def camera_numbers(camera: Camera) -> np.ndarray:
 def _pack(weights: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """Return all weights in one zero-padded array [layers, P, P], and the widths [layers + 1]."""
     widths = np.array([weights[0].shape[0], *(weight.shape[1] for weight in weights)])
-    tile = kernels.TILE
-    side = -(-max(int(widths.max()), kernels.NUM_BASES + 3) // tile) * tile
+    side = padded(max(int(widths.max()), kernels.NUM_BASES + 3))
     packed = np.zeros((len(weights), side, side), np.float32)
     for layer, weight in enumerate(weights):
         packed[layer, : weight.shape[0], : weight.shape[1]] = weight.detach().cpu().numpy()
