@@ -70,9 +70,14 @@ class PlainSplats:
 
 
 def scene_of(path: Path, splats: PlainSplats, is_antialiased: bool = False) -> SceneParts:
-    """Return the scene of a file; rows that are no finite Gaussian are dropped and counted."""
+    """Return the scene of a file; rows that are no finite Gaussian are dropped and counted.
+
+    Some programs write an opacity of exactly 0 or 1 as the infinite logit that it has.
+    """
     from core.radiance.sh_splats import splat_parts
 
+    if np.isinf(splats.opacity_logits).any():
+        splats = replace(splats, opacity_logits=_bounded(splats.opacity_logits))
     keep = np.ones(len(splats), dtype=bool)
     for values in splats.arrays().values():
         keep &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
@@ -150,6 +155,14 @@ def logits(opacities: np.ndarray) -> np.ndarray:
     """Return the logits of opacities 0..1, a quarter of a byte's step away from 0 and 1 at least."""
     inside = np.clip(opacities.astype(np.float64), _ALPHA_MARGIN, 1 - _ALPHA_MARGIN)
     return np.log(inside / (1 - inside)).astype(np.float32)
+
+
+def _bounded(opacity_logits: np.ndarray) -> np.ndarray:
+    """Return logits with infinite ones as `logits` gives them for opacities 0 and 1."""
+    most = float(logits(np.ones(1))[0])
+    return np.where(
+        np.isinf(opacity_logits), np.sign(opacity_logits) * most, opacity_logits
+    ).astype(np.float32)
 
 
 def opacities(opacity_logits: np.ndarray) -> np.ndarray:

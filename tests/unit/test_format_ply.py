@@ -84,11 +84,19 @@ def test_properties_are_found_in_any_order_beside_comments_and_unknown_ones(tmp_
 
 def test_rows_that_are_no_gaussians_are_dropped_and_counted(tmp_path):
     rows = np.array([record(k) for k in range(6)], dtype="<f4")
-    rows[1, 0], rows[2, 18], rows[3, 19] = np.nan, np.inf, 200.0
+    rows[1, 0], rows[2, 18], rows[3, 19] = np.nan, np.nan, 200.0
     rows[4, NAMES.index("rot_0") :] = 0.0
     scene = ply.read(write(tmp_path / "some.ply", header(6) + rows.tobytes()))
     np.testing.assert_array_equal(scene.parts["means"].values[:, 0], [1.0, 6.0])
     assert scene.summary["dropped"] == 4
+
+
+def test_the_infinite_logit_of_an_opaque_gaussian_is_a_very_large_one(tmp_path):
+    rows = np.array([record(k) for k in range(3)], dtype="<f4")
+    rows[1:, NAMES.index("opacity")] = np.inf, -np.inf
+    logits = ply.read(write(tmp_path / "some.ply", header(3) + rows.tobytes())).parts
+    alphas = 1 / (1 + np.exp(-logits["opacity_logits"].values[1:].astype(float).reshape(-1)))
+    np.testing.assert_allclose(alphas, [1, 0], atol=0.26 / 255)
 
 
 @pytest.mark.parametrize(
