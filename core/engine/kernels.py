@@ -38,6 +38,7 @@ MODULES = (  # what takes longest to compile first
     "core.nn.encoding_kernels",
     "core.render.panorama_kernels",
     "core.radiance.visible_kernels",
+    "core.formats.entropy_kernels",
 )
 MOST_WORKERS = 4
 _READY = "\f"  # ends the names of one module

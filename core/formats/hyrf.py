@@ -1,88 +1,77 @@
-"""The native scene file: one zip archive of `meta.json` and one zstd-packed member per array.
+"""The native scene file: a zip archive of three descriptions and all arrays, coded to few bytes.
 
-    meta.json         format, version, kind, step, num_gaussians, bounds, up, to_original, settings,
-                      components (bytes on disk), parts (how each array is coded)
+    meta.json         format and version, so that any program can say what it needs
+    scene.json.zst    kind, step, num_gaussians, bounds, up, to_original, settings, and of each array
+                      its component, shape, step, bytes and checksum
     summary.json.zst  what the scene remembers of its capture
-    NAME.zst          an array as core/formats/codings.py packs it
+    arrays.bin        the arrays one after another, as core/formats/rows.py codes them
 
-Nothing in it is executed. Before an array is unpacked its size follows from its declared shape and
-is compared with what zstd declares, so a small file cannot ask for much memory. Unknown members and
-fields are ignored; a newer major version is refused.
+Nothing in it is executed. What an array needs in memory follows from its declared shape, and the
+sum is limited by the size of the file before anything is allocated. Unknown members and fields are
+ignored; a newer major version is refused. Files of version 1 are read (hyrf_first.py).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from core.base.errors import FormatError
-from core.capture.camera import Similarity
+from core.formats import hyrf_first, precision, rows
 from core.formats.archive import Archive, write_archive
-from core.formats.codings import RAW_DTYPES, content_bytes, pack, position_codes, unpack
+from core.formats.codings import checked, packed, unpack
 from core.formats.files import replacing
+from core.formats.hyrf_meta import (
+    Entry,
+    Meta,
+    check_entry,
+    from_json,
+    parsed,
+    similarity,
+    to_json,
+)
 from core.formats.packing import squeeze, unpacked_bytes, unsqueeze
+from core.formats.precision import Quality
 from core.radiance.parts import Coding, Part, SceneParts
 
-VERSION = (1, 0)
-META = "meta.json"
+VERSION = (2, 0)
+META, DESCRIPTION, ARRAYS = "meta.json", "scene.json.zst", "arrays.bin"
 SUMMARY = "summary.json.zst"
+SUMMARY_DIGITS = 7  # of the cameras and figures remembered
 MAX_META_BYTES = 4 << 20
-FREE_BYTES = 16 << 20  # what even the smallest file may unpack to
-MAX_RATIO = 1000  # beyond that, bytes unpacked per byte of the file
+FREE_BYTES = 48 << 20  # what even the smallest file may need in memory
+MAX_RATIO = 4000  # beyond that, bytes in memory per byte of the file
+BYTES_PER_VALUE, BYTES_PER_GAUSSIAN = 16, 96  # while decoding
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Vector = Annotated[list[Number], Field(min_length=3, max_length=3)]
+
+class _Entry(Entry):
+    step: int = Field(0, ge=-800, le=600)  # see core/formats/precision.py
+    unit: int = Field(0, ge=-150, le=150)
 
 
-class _Frame(BaseModel):
-    scale: Number = Field(gt=0)
-    rotation: Annotated[list[Vector], Field(min_length=3, max_length=3)]
-    translation: Vector
-
-
-class _Entry(BaseModel):
-    member: str
-    component: str = Field(max_length=80)
-    coding: Coding
-    layout: Literal["rows", "planes", "differences"]
-    shape: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(max_length=4)
-    dtype: Literal[RAW_DTYPES]  # type: ignore[valid-type]
-    per_gaussian: bool
-    crc32: int
-    packed_bytes: int = Field(ge=0)
-
-
-class _Meta(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    format: Literal["hyrf"]
-    version: tuple[int, int]
-    kind: str = Field(max_length=80)
-    step: int = Field(ge=0)
-    num_gaussians: int = Field(ge=0, lt=2**31)
-    bounds: Annotated[list[Vector], Field(min_length=2, max_length=2)]
-    up: Vector
-    to_original: _Frame
-    settings: dict[str, Any] = {}
+class _Meta(Meta):
     parts: dict[str, _Entry] = Field(max_length=1000)
 
 
-def write(scene: SceneParts, path: Path) -> None:
+def write(scene: SceneParts, path: Path, coarseness: float = Quality.BEST.coarseness) -> None:
     """Write a scene; the file takes its name only after it was read back."""
     path = Path(path)
-    meta, members = _packed(scene, path)
+    meta, payload = _packed(scene, path, coarseness)
+    members = {
+        META: to_json({"format": "hyrf", "version": list(VERSION)}),
+        DESCRIPTION: squeeze(to_json(meta)),
+        SUMMARY: squeeze(to_json(scene.summary, SUMMARY_DIGITS)),
+        ARRAYS: payload,
+    }
     with replacing(path) as temporary:
-        summary = squeeze(_to_json(scene.summary))
-        write_archive(temporary, {META: _to_json(meta), SUMMARY: summary, **members})
+        write_archive(temporary, members)
         read(temporary)
 
 
@@ -90,16 +79,12 @@ def read(path: Path) -> SceneParts:
     """Read a scene, or raise one sentence about what is wrong with the file."""
     with Archive(Path(path)) as archive:
         meta = _read_meta(archive)
-        budget = FREE_BYTES + MAX_RATIO * archive.size
-        for name, entry in meta.parts.items():
-            _check_entry(archive, name, entry, meta.num_gaussians)
-            budget -= content_bytes(tuple(entry.shape), entry.coding, entry.dtype)
-        if budget < 0:
-            raise archive.damaged(
-                f"would unpack to over {MAX_RATIO} times its {archive.size} bytes"
-            )
-        parts = {name: _read_part(archive, name, entry) for name, entry in meta.parts.items()}
-        summary = _read_summary(archive)
+        if isinstance(meta, hyrf_first.FirstMeta):
+            parts = hyrf_first.read_parts(archive, meta)
+        else:
+            parts = _read_parts(archive, meta)
+        summary = _unpacked(archive, SUMMARY)
+        frame = similarity(archive, meta.to_original)
     return SceneParts(
         kind=meta.kind,
         parts=parts,
@@ -107,7 +92,7 @@ def read(path: Path) -> SceneParts:
         step=meta.step,
         bounds=np.array(meta.bounds),
         up=np.array(meta.up),
-        to_original=_similarity(archive, meta.to_original),
+        to_original=frame,
         summary=summary,
     )
 
@@ -116,15 +101,18 @@ def info(path: Path) -> dict[str, Any]:
     """Return what a scene file says about itself; no array is read."""
     path = Path(path)
     with Archive(path) as archive:
-        meta, summary = _read_meta(archive), _read_summary(archive)
-    entries = {name: entry.model_dump() for name, entry in meta.parts.items()}
+        meta, summary = _read_meta(archive), _unpacked(archive, SUMMARY)
+    sums: dict[str, int] = {}
+    for entry in meta.parts.values():
+        sums[entry.component] = sums.get(entry.component, 0) + entry.packed_bytes
     return {
         "kind": meta.kind,
+        "version": ".".join(map(str, meta.version)),
         "num_gaussians": meta.num_gaussians,
         "sh_degree": meta.settings.get("sh_degree"),
         "bounds": meta.bounds,
         "bytes": archive.size,
-        "bytes_by_component": _components(entries, path),
+        "bytes_by_component": {**sums, "container": archive.size - sum(sums.values())},
         "step": meta.step,
         "to_original": meta.to_original.model_dump(),
         "summary": summary,
@@ -134,127 +122,103 @@ def info(path: Path) -> dict[str, Any]:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def _packed(scene: SceneParts, path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the description and the members; Gaussians are put in Morton order."""
-    order = _morton_order(scene, path)
-    entries, members = {}, {}
-    for name, part in scene.parts.items():
+def _packed(scene: SceneParts, path: Path, coarseness: float) -> tuple[dict[str, Any], bytes]:
+    """Return the description and the arrays; Gaussians are put in their order along a curve."""
+    counts = {name: len(part.values) for name, part in scene.parts.items() if part.per_gaussian}
+    if len(set(counts.values())) > 1:
+        raise FormatError(
+            f"{path.name}: cannot be written, its arrays differ in length ({counts})."
+        )
+    count = next(iter(counts.values()), 0)
+    coder, entries, payloads = _Coder(count, coarseness), {}, []
+    for name in sorted(scene.parts, key=lambda name: not _is_places(scene.parts[name])):
+        part = scene.parts[name]
         if not _NAME.fullmatch(name):
             raise FormatError(f"{path.name}: '{name}' is no name for an array in a file.")
-        values = part.values
-        if part.per_gaussian and order is not None:
-            values = values[order]
         try:
-            packed = pack(values, part.coding)
+            step, payload = coder.code(name, part)
         except ValueError as error:
             raise FormatError(f"{path.name}: cannot be written, '{name}' {error}.") from None
-        dtype = values.dtype.newbyteorder("<").str if part.coding is Coding.RAW else "<f4"
+        dtype = part.values.dtype.newbyteorder("<").str if part.coding is Coding.RAW else "<f4"
         entries[name] = {
-            "member": f"{name}.zst",
             "component": part.component,
             "coding": part.coding.value,
-            "layout": packed.layout,
-            "shape": list(values.shape),
+            "shape": list(part.values.shape),
             "dtype": dtype,
             "per_gaussian": part.per_gaussian,
-            "crc32": zlib.crc32(packed.payload),
-            "packed_bytes": len(packed.payload),
+            "crc32": zlib.crc32(payload),
+            "packed_bytes": len(payload),
+            **step,
         }
-        members[f"{name}.zst"] = packed.payload
+        payloads.append(payload)
     meta = {
         "format": "hyrf",
         "version": list(VERSION),
         "kind": scene.kind,
         "step": int(scene.step),
-        "num_gaussians": _num_gaussians(scene),
+        "num_gaussians": count,
         "bounds": np.asarray(scene.bounds, dtype=float).tolist(),
         "up": np.asarray(scene.up, dtype=float).tolist(),
         "to_original": scene.to_original.to_json(),
         "settings": scene.settings,
-        "components": _sums(entries),
         "parts": entries,
     }
-    return meta, members
+    return meta, b"".join(payloads)
 
 
-def _num_gaussians(scene: SceneParts) -> int:
-    return next((len(part.values) for part in scene.parts.values() if part.per_gaussian), 0)
+class _Coder:
+    """Codes array after array; those of Gaussians after what is known of them already."""
+
+    def __init__(self, count: int, coarseness: float) -> None:
+        self.coarseness, self.known = coarseness, rows.Known.nothing(count)
+        self._order: np.ndarray | None = None  # along the curve, once positions are known
+
+    def code(self, name: str, part: Part) -> tuple[dict[str, int], bytes]:
+        """Return what the description has to say about the steps of an array, and its bytes."""
+        values = np.ascontiguousarray(part.values)
+        if part.coding is Coding.RAW:
+            return {}, packed(self._in_order(part, values))
+        values = checked(values)
+        if _is_places(part) and self._order is None:
+            return self._code_places(values)
+        number = precision.grid_of(name, part.coding, values, self.coarseness)
+        codes = precision.codes_of(self._in_order(part, values), number)
+        if part.per_gaussian and _num_columns(values.shape) <= rows.MOST_COLUMNS:
+            codes = codes.reshape(len(codes), _num_columns(values.shape))
+            payload = rows.code_columns(codes, self.known)
+            self.known = self.known.extended(codes)
+        elif part.coding is Coding.TABLE8:
+            payload = rows.code_table(codes.reshape(rows.table_shape(values.shape)))
+        else:
+            payload = rows.code_weights(codes.reshape(-1))
+        return {"step": number}, payload
+
+    def _code_places(self, values: np.ndarray) -> tuple[dict[str, int], bytes]:
+        if values.ndim != 2 or values.shape[1] != 3:
+            raise ValueError(f"has the shape {list(values.shape)}; positions are [N, 3]")
+        unit, number = precision.position_grid(values, self.coarseness)
+        places = precision.places_of(values, unit, number)
+        self._order = rows.curve_order(places)
+        self.known = rows.Known(places[self._order], self.known.codes)
+        return {"step": number, "unit": unit}, rows.code_places(self.known.places)
+
+    def _in_order(self, part: Part, values: np.ndarray) -> np.ndarray:
+        return values[self._order] if part.per_gaussian and self._order is not None else values
 
 
-def _morton_order(scene: SceneParts, path: Path) -> np.ndarray | None:
-    """Return the order in which neighbours in space are neighbours in the file."""
-    own = {name: part for name, part in scene.parts.items() if part.per_gaussian}
-    counts = {name: len(part.values) for name, part in own.items()}
-    if len(set(counts.values())) > 1:
-        raise FormatError(
-            f"{path.name}: cannot be written, its arrays differ in length ({counts})."
-        )
-    for name, part in own.items():
-        if part.coding is Coding.POSITION16:
-            try:
-                return np.argsort(position_codes(part.values), kind="stable")
-            except ValueError as error:
-                raise FormatError(f"{path.name}: cannot be written, '{name}' {error}.") from None
-    return None
+def _is_places(part: Part | Entry) -> bool:
+    return part.coding is Coding.POSITION16 and part.per_gaussian
 
 
-def _sums(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for entry in entries.values():
-        sums[entry["component"]] = sums.get(entry["component"], 0) + entry["packed_bytes"]
-    return sums
-
-
-def _components(entries: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, int]:
-    sums = _sums(entries)
-    return {**sums, "container": path.stat().st_size - sum(sums.values())}
-
-
-def _to_json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).encode()
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values; a number that is not finite (an undefined metric) becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _num_columns(shape: tuple[int, ...] | list[int]) -> int:
+    return math.prod(shape[1:])
 
 
 # --- reading ------------------------------------------------------------------------------------
 
 
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
-def _from_json(archive: Archive, name: str, content: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(content, parse_constant=_refused)
-    except (ValueError, RecursionError) as error:
-        raise archive.damaged(f"has a '{name}' that cannot be read ({error})") from None
-    if not isinstance(values, dict):
-        raise archive.damaged(f"has a '{name}' that is no description")
-    return values
-
-
-def _read_summary(archive: Archive) -> dict[str, Any]:
-    payload = archive.read(SUMMARY, MAX_META_BYTES)
-    try:
-        content = unsqueeze(payload, unpacked_bytes(payload, MAX_META_BYTES))
-    except ValueError as error:
-        raise archive.damaged(f"has a '{SUMMARY}' that {error}") from None
-    return _from_json(archive, SUMMARY, content)
-
-
-def _read_meta(archive: Archive) -> _Meta:
-    values = _from_json(archive, META, archive.read(META, MAX_META_BYTES))
+def _read_meta(archive: Archive) -> _Meta | hyrf_first.FirstMeta:
+    values = from_json(archive, META, archive.read(META, MAX_META_BYTES))
     version = values.get("version")
     major = version[0] if isinstance(version, list) and version else None
     if isinstance(major, int) and major > VERSION[0]:
@@ -262,45 +226,79 @@ def _read_meta(archive: Archive) -> _Meta:
             f"{archive.path.name}: was written in version {major} of the format, this program "
             f"reads up to {VERSION[0]}. Update the program to open it."
         )
+    if major == VERSION[0] and values.get("format") == "hyrf":
+        meta: _Meta = parsed(archive, _Meta, _unpacked(archive, DESCRIPTION))
+        return meta
+    return hyrf_first.described(archive, values)
+
+
+def _unpacked(archive: Archive, name: str) -> dict[str, Any]:
+    payload = archive.read(name, MAX_META_BYTES)
     try:
-        return _Meta.model_validate(values)
-    except (ValidationError, RecursionError) as error:
-        raise archive.damaged(f"has an invalid description ({_first_problem(error)})") from None
-
-
-def _first_problem(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    problem = error.errors(include_input=False, include_url=False)[0]
-    place = ".".join(str(key) for key in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
-
-
-def _check_entry(archive: Archive, name: str, entry: _Entry, num_gaussians: int) -> None:
-    shape = entry.shape
-    if not shape and entry.coding is not Coding.RAW and entry.coding is not Coding.FLOAT16:
-        raise archive.damaged(f"declares '{name}' without a shape")
-    if entry.coding is Coding.POSITION16 and (len(shape) != 2 or shape[1] != 3):
-        raise archive.damaged(f"declares positions '{name}' of shape {shape}")
-    if entry.coding is not Coding.RAW and entry.dtype != "<f4":
-        raise archive.damaged(f"declares '{name}' as {entry.dtype}, which its coding cannot hold")
-    if entry.per_gaussian and (not shape or shape[0] != num_gaussians):
-        raise archive.damaged(f"declares {num_gaussians} Gaussians, but '{name}' has shape {shape}")
-
-
-def _read_part(archive: Archive, name: str, entry: _Entry) -> Part:
-    payload = archive.read(entry.member, entry.packed_bytes)
-    if len(payload) != entry.packed_bytes or zlib.crc32(payload) != entry.crc32:
-        raise archive.damaged(f"has other bytes in '{name}' than were written")
-    try:
-        values = unpack(payload, tuple(entry.shape), entry.coding, entry.layout, entry.dtype)
+        content = unsqueeze(payload, unpacked_bytes(payload, MAX_META_BYTES))
     except ValueError as error:
-        raise archive.damaged(f"has an array '{name}' that {error}") from None
-    return Part(values, entry.component, entry.coding, entry.per_gaussian)
+        raise archive.damaged(f"has a '{name}' that {error}") from None
+    return from_json(archive, name, content)
 
 
-def _similarity(archive: Archive, frame: _Frame) -> Similarity:
-    rotation = np.array(frame.rotation)
-    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
-        raise archive.damaged("has a coordinate frame whose rotation is none")
-    return Similarity(frame.scale, rotation, np.array(frame.translation))
+def _read_parts(archive: Archive, meta: _Meta) -> dict[str, Part]:
+    _check_memory(archive, meta)
+    content = archive.read(ARRAYS, archive.size)
+    expected = sum(entry.packed_bytes for entry in meta.parts.values())
+    if expected != len(content):
+        raise archive.damaged(f"has {len(content)} bytes of arrays and declares {expected}")
+    parts: dict[str, Part] = {}
+    decoder, end = _Decoder(meta.num_gaussians), 0
+    for name, entry in meta.parts.items():
+        start, end = end, end + entry.packed_bytes
+        payload = content[start:end]
+        if zlib.crc32(payload) != entry.crc32:
+            raise archive.damaged(f"has other bytes in '{name}' than were written")
+        try:
+            values = decoder.decode(entry, payload).reshape(entry.shape)
+        except ValueError as error:
+            raise archive.damaged(f"has an array '{name}' that {error}") from None
+        parts[name] = Part(values, entry.component, entry.coding, entry.per_gaussian)
+    return parts
+
+
+def _check_memory(archive: Archive, meta: _Meta) -> None:
+    """Refuse a file that would need far more memory than its size explains."""
+    needed = BYTES_PER_GAUSSIAN * meta.num_gaussians
+    for name, entry in meta.parts.items():
+        check_entry(archive, name, entry, meta.num_gaussians)
+        needed += BYTES_PER_VALUE * entry.size
+    if needed > FREE_BYTES + MAX_RATIO * archive.size:
+        raise archive.damaged(
+            f"would unpack to {needed} bytes, over {MAX_RATIO} times its {archive.size} bytes"
+        )
+
+
+class _Decoder:
+    """The other way round."""
+
+    def __init__(self, count: int) -> None:
+        self.known, self._has_places = rows.Known.nothing(count), False
+
+    def decode(self, entry: _Entry, payload: bytes) -> np.ndarray:
+        """Return the values of an array."""
+        if entry.coding is Coding.RAW:
+            return unpack(payload, tuple(entry.shape), Coding.RAW, "planes", entry.dtype)
+        if _is_places(entry) and not self._has_places:
+            places = rows.decode_places(payload, entry.shape[0])
+            self.known, self._has_places = rows.Known(places, self.known.codes), True
+            return _finite(precision.positions_of(places, entry.unit, entry.step))
+        if entry.per_gaussian and _num_columns(entry.shape) <= rows.MOST_COLUMNS:
+            codes = rows.decode_columns(payload, _num_columns(entry.shape), self.known)
+            self.known = self.known.extended(codes)
+        elif entry.coding is Coding.TABLE8:
+            codes = rows.decode_table(payload, rows.table_shape(tuple(entry.shape)))
+        else:
+            codes = rows.decode_weights(payload, entry.size)
+        return _finite(precision.values_of(codes, entry.step))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError("holds values that are not finite numbers")
+    return values

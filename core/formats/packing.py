@@ -1,4 +1,4 @@
-"""Bytes of arrays in an order that packs well, and zstd around them.
+"""Bytes of arrays in an order that packs well, and zstd around them; version 1 of the scene file had three.
 
 rows         as in memory
 planes       column after column
@@ -11,7 +11,6 @@ import numpy as np
 import zstandard
 
 PACK_LEVEL = 19
-LAYOUTS = ("rows", "planes", "differences")
 
 
 def squeeze(content: bytes) -> bytes:
@@ -49,17 +48,8 @@ def unsqueeze(payload: bytes, size: int, must_declare: bool = True) -> bytes:
     return content
 
 
-def laid_out(codes: np.ndarray, layout: str) -> bytes:
-    """Order codes [R, C] by row or by column; differences are taken along columns, modulo 256."""
-    if layout == "rows":
-        return codes.tobytes()
-    if layout == "differences":
-        codes = np.diff(codes, axis=0, prepend=np.zeros_like(codes[:1]))
-    return codes.T.tobytes()
-
-
 def put_back(content: bytes, rows: int, columns: int, layout: str) -> np.ndarray:
-    """Undo `laid_out`, [R, C]."""
+    """Return codes [R, C] from one of the orders."""
     codes = np.frombuffer(content, np.uint8)
     if layout == "rows":
         return codes.reshape(rows, columns)

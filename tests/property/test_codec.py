@@ -1,4 +1,4 @@
-"""Round trips of every coding: exact once quantised, and never further off than half a step."""
+"""Round trips of every coding of version 1: exact once quantised, and never further off than half a step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from core.formats.codings import LEVEL_STEPS, content_bytes, pack, position_codes, unpack
+from core.formats.codings import content_bytes, unpack
 from core.formats.morton import interleave, separate
 from core.radiance.parts import Coding
+from tests.unit.version_1 import LEVEL_STEPS, pack, position_codes
 
 LOSSY = (Coding.POSITION16, Coding.UNIFORM8, Coding.TABLE8, Coding.FLOAT16)
 FLOAT32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
