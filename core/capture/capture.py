@@ -49,7 +49,10 @@ class Photo:
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """Immutable set of photographs. `to_original` maps scene units to the coordinates of the files."""
+    """Immutable set of photographs. `to_original` maps scene units to the coordinates of the files.
+
+    `seeds` says where the points come from; `poses` how the cameras were estimated, where they were.
+    """
 
     name: str
     folder: Path
@@ -60,6 +63,7 @@ class Capture:
     up: np.ndarray
     to_original: Similarity
     seeds: str = ""
+    poses: str = ""
     notices: tuple[str, ...] = ()
 
     @property

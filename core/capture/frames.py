@@ -5,7 +5,7 @@ camera_to_world [4, 4] is in the file's own coordinates, OpenCV axes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from core.base.errors import CaptureError
 from core.capture.lens import Lens
+from core.capture.pictures import Picture
 
 ROTATION_TOLERANCE = 1e-2  # how far a written rotation may be from orthogonal before it is dropped
 
@@ -40,6 +41,8 @@ class Listing:
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     notices: tuple[str, ...] = ()
+    checked: Mapping[Path, Picture] = field(default_factory=dict)  # pictures decoded on the way
+    poses: str = ""  # how the poses were estimated, where they were
 
 
 def matrix(values: Any, where: str) -> np.ndarray:

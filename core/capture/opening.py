@@ -1,6 +1,6 @@
 """Open a folder of photographs with cameras as a `Capture` in scene units.
 
-    folder -> reader -> Listing -> checks (every picture decodes, every pose is rigid) -> split
+    folder or video -> reader -> Listing -> checks (every picture decodes, every pose is rigid) -> split
            -> scene units (see placement.py) -> seed points -> Capture
 
 Split: pictures that exist, decode and have a pose, sorted by name as byte strings; every 8th,
@@ -9,9 +9,7 @@ starting with the first, is held out. Files that carry their own split keep it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from core.base.errors import CaptureError
-from core.base.events import Event, Notice, Progress
+from core.base.events import Event, Notice
 from core.capture.camera import Camera
 from core.capture.camera_list import read_camera_list, read_llff
 from core.capture.capture import TEST_EVERY, Capture, Photo
@@ -34,15 +32,15 @@ from core.capture.frames import (
     without_repeats,
 )
 from core.capture.lens import Lens
-from core.capture.pictures import SUFFIXES, Picture, check, decode, pictures_in
+from core.capture.pictures import SUFFIXES, Picture, decode
 from core.capture.placement import UP, common_bounds, scene_to_original
 from core.capture.seeds import Opening, find_seeds
 from core.capture.survey import find_survey, read_survey
 from core.capture.transforms import SPLIT_FILES, read_transforms
 from core.capture.undistorted import undistorted
-
-TASK = "Opening the photographs"
-MOST_CHECKERS = 8
+from core.capture.unposed import photographs_in, read_unposed
+from core.capture.usable import relative, usable_pictures
+from core.capture.video_frames import VIDEO_SUFFIXES, frames_of, is_video, videos_in
 
 
 def open_capture(
@@ -53,7 +51,9 @@ def open_capture(
     cancelled: Callable[[], bool] = lambda: False,
     is_strict: bool = False,
 ) -> Capture:
-    """Open a capture folder (or the JSON file in it).
+    """Open a capture folder (or the JSON file in it), a folder of photographs alone, or a video.
+
+    The cameras of photographs alone are estimated from them, in minutes the first time.
 
     seeds      auto: the capture's own points, else triangulated, else random; capture: its own or
                refuse; random: never anything else
@@ -62,15 +62,18 @@ def open_capture(
     if seeds not in ("auto", "random", "capture"):
         raise CaptureError(f"seeds must be auto, random or capture, not '{seeds}'.")
     how = Opening(seeds, report, cancelled, is_strict)
-    folder = Path(path)
-    if not folder.exists():
-        raise CaptureError(f"{folder}: there is no such folder.")
-    folder = folder if folder.is_dir() else folder.parent
-    listing = read_listing(folder)
+    opened = Path(path)
+    if not opened.exists():
+        raise CaptureError(f"{opened}: there is no such folder or video.")
+    if opened.is_file() and not is_video(opened):
+        opened = opened.parent
+    listing, folder = _listed(opened, how)
     frames, pictures, notices = _usable(listing, folder, how)
     if how.is_strict and notices:
-        raise CaptureError(f"{folder.name}: {notices[0]}")
+        raise CaptureError(f"{opened.name}: {notices[0]}")
     capture = _assemble(folder, listing, frames, notices)
+    name = opened.stem if opened.is_file() else opened.resolve().name
+    capture = replace(capture, name=name, folder=opened, poses=listing.poses)
     capture = find_seeds(capture, pictures_key(frames, pictures), how)
     cameras = [photo.camera for photo in capture.photos]
     capture = replace(capture, bounds=common_bounds(cameras, capture.points))
@@ -79,8 +82,33 @@ def open_capture(
     return capture
 
 
-def read_listing(folder: Path) -> Listing:
-    """Read the camera files of whatever layout the folder has, or say what was looked for."""
+def _listed(opened: Path, how: Opening) -> tuple[Listing, Path]:
+    """Return what a folder or a video holds, and the folder its pictures lie below."""
+    if opened.is_dir():
+        listing = read_cameras(opened)
+        if listing is not None:
+            return listing, opened
+        photographs = photographs_in(opened)
+        if photographs:
+            return read_unposed(opened.resolve().name, opened, photographs, how), opened
+    videos = videos_in(opened) if opened.is_dir() else [opened]
+    if len(videos) == 1:
+        files = frames_of(videos[0], how)
+        return read_unposed(videos[0].name, files[0].parent, files, how), files[0].parent
+    if videos:
+        raise CaptureError(
+            f"{opened.name} holds {len(videos)} videos ({listed(path.name for path in videos)}). "
+            "Open one of them by its name."
+        )
+    raise CaptureError(
+        f"{opened} is not a capture. Looked for transforms.json, transforms_train.json, a COLMAP model "
+        "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy, a CSV of RealityCapture, "
+        f"an XML of Metashape, pictures ({' '.join(SUFFIXES)}) and videos ({' '.join(VIDEO_SUFFIXES)})."
+    )
+
+
+def read_cameras(folder: Path) -> Listing | None:
+    """Read the camera files of whatever layout the folder has; None where it has none."""
     if any((folder / name).is_file() for name in ("transforms.json", *SPLIT_FILES)):
         return read_transforms(folder)
     if find_model(folder) is not None:
@@ -90,20 +118,7 @@ def read_listing(folder: Path) -> Listing:
     if (folder / "poses_bounds.npy").is_file():
         return read_llff(folder)
     survey = find_survey(folder)
-    if survey is not None:
-        return read_survey(survey)
-    found = pictures_in(folder)
-    if found:
-        raise CaptureError(
-            f"{folder.name} holds {len(found)} pictures but no camera poses. Estimate the cameras first "
-            "(for example with COLMAP), and put its sparse folder beside the pictures."
-        )
-    raise CaptureError(
-        f"{folder} is not a capture. Looked for transforms.json, transforms_train.json, a COLMAP model "
-        "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy, a CSV of RealityCapture, "
-        "an XML of Metashape and pictures "
-        f"({' '.join(SUFFIXES)})."
-    )
+    return None if survey is None else read_survey(survey)
 
 
 def _usable(
@@ -125,12 +140,7 @@ def _usable(
     for step in (without_repeats, usable_poses):
         frames, said = step(frames, listing.source)
         notices += said
-    pictures = check_all([frame.path for frame in frames], how)
-    broken = [frame for frame in frames if pictures[frame.path].problem]
-    for frame in broken:
-        notices.append(f"{frame.name} {pictures[frame.path].problem}; it is left out.")
-    frames = [frame for frame in frames if not pictures[frame.path].problem]
-    frames, said = _without_copies(_in_order(frames, folder), pictures)
+    frames, pictures, said = usable_pictures(frames, folder, how, listing.checked)
     notices += said
     frames, said = _sized(frames, pictures, listing.source)
     notices += said
@@ -142,41 +152,6 @@ def _usable(
     return frames, pictures, notices
 
 
-def check_all(paths: Sequence[Path], how: Opening) -> dict[Path, Picture]:
-    """Decode every picture once, several at a time."""
-    found = {}
-    workers = max(1, min(MOST_CHECKERS, os.cpu_count() or 1))
-    with ThreadPoolExecutor(workers, "check-picture") as pool:
-        for index, (path, picture) in enumerate(zip(paths, pool.map(check, paths), strict=True)):
-            how.stop_if_cancelled()
-            found[path] = picture
-            how.report(Progress(TASK, index / len(paths), f"{index + 1} of {len(paths)} pictures"))
-    how.report(Progress(TASK, 1.0))
-    return found
-
-
-def _in_order(frames: Sequence[Frame], folder: Path) -> list[Frame]:
-    return sorted(frames, key=lambda frame: _relative(frame, folder).encode("utf-8", "replace"))
-
-
-def _relative(frame: Frame, folder: Path) -> str:
-    return Path(os.path.relpath(frame.path, folder)).as_posix()
-
-
-def _without_copies(
-    frames: Sequence[Frame], pictures: dict[Path, Picture]
-) -> tuple[list[Frame], list[str]]:
-    """Keep the first of files with the same bytes: a copy must never be both learnt and held out."""
-    first: dict[str, Frame] = {}
-    copies = []
-    for frame in frames:
-        known = first.setdefault(pictures[frame.path].digest, frame)
-        if known is not frame:
-            copies.append(f"{frame.name} (same bytes as {known.name})")
-    notices = [f"{counted(copies, len(frames))} are copies and left out: {listed(copies)}."]
-    return list(first.values()), notices if copies else []
-
-
 def _sized(
     frames: Sequence[Frame], pictures: dict[Path, Picture], source: str
 ) -> tuple[list[Frame], list[str]]:
@@ -185,15 +160,15 @@ def _sized(
     for frame in frames:
         picture, lens = pictures[frame.path], frame.lens
         own = fitted_lens(lens, picture.width, picture.height)
-        is_turned = own is None and picture.is_sideways
-        if is_turned:
+        is_turned = frame.is_turned or (own is None and picture.is_sideways)
+        if is_turned and picture.is_sideways:
             own = fitted_lens(lens, picture.height, picture.width)
         if own is None:
             raise CaptureError(
                 f"{source}: {frame.name} is {picture.width}x{picture.height} pixels, but its camera is "
                 f"declared for {lens.width}x{lens.height}. Use the picture the cameras were estimated from."
             )
-        if is_turned:
+        if is_turned and not frame.is_turned:
             turned.append(frame.name)
         if own is not lens:
             scaled.append(f"{frame.name} ({picture.width}x{picture.height})")
@@ -250,7 +225,7 @@ def _is_test(frame: Frame, index: int) -> bool:
 
 def _names(frames: Sequence[Frame], folder: Path) -> list[str]:
     """Return the shortest of stem, path without suffix, path that tells all frames apart."""
-    paths = [PurePosixPath(_relative(frame, folder)) for frame in frames]
+    paths = [PurePosixPath(relative(frame.path, folder)) for frame in frames]
     for names in ([p.stem for p in paths], [p.with_suffix("").as_posix() for p in paths]):
         if len(set(names)) == len(names):
             return names

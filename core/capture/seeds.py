@@ -10,18 +10,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -30,6 +25,7 @@ from core.base.errors import CaptureError
 from core.base.events import Event, Notice, Progress
 from core.capture.camera import Camera
 from core.capture.capture import Capture, Photo
+from core.capture.child import ChildError, run_child, threads
 from core.capture.placement import in_picture
 
 MAX_SIZE = 960  # pixels of the longer side
@@ -147,45 +143,26 @@ def _write_job(job: Path, photos: tuple[Photo, ...], how: Opening) -> None:
         cv2.imwrite(str(job / file), picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
         return {"file": file, **camera.to_json()}
 
-    with ThreadPoolExecutor(_threads(), "prepare-picture") as pool:
+    with ThreadPoolExecutor(threads(), "prepare-picture") as pool:
         pictures = list(pool.map(prepare, enumerate(photos)))
-    settings = {"threads": _threads(), "features": FEATURES, "pictures": pictures}
+    settings = {"threads": threads(), "features": FEATURES, "pictures": pictures}
     (job / "job.json").write_text(json.dumps(settings), "utf-8")
-
-
-def _threads() -> int:
-    return max(1, int(os.environ.get("HYRF_THREADS", 0)) or os.cpu_count() or 1)
 
 
 def _run_child(job: Path, how: Opening) -> None:
     """Run the triangulation process, turning its log into progress; kill it when cancelled."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    log = job / "log.txt"
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "core.capture.triangulate", str(job)],
-            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(_threads())},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
     try:
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            while child.poll() is None:
-                how.stop_if_cancelled()
-                _report_progress(lines, how)
-                time.sleep(0.1)
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-    if child.returncode != 0 or not (job / "points.npz").is_file():
-        last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
-        raise TriangulationError(f"the process ended with code {child.returncode}: {last[0]}")
+        run_child(
+            "core.capture.triangulate",
+            job,
+            lambda lines: _report_progress(lines, how),
+            how.stop_if_cancelled,
+        )
+    except ChildError as error:
+        raise TriangulationError(str(error)) from None
 
 
-def _report_progress(lines: IO[str], how: Opening) -> None:
+def _report_progress(lines: Iterable[str], how: Opening) -> None:
     latest = None
     for line in lines:
         if match := FEATURE_LINE.search(line):

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from core.capture.child import end_with_parent
+
 ALL_PAIRS_BELOW = 30  # pictures; from here on each is compared with its nearest ones only
 NEIGHBOURS = 16
 MAX_TURN_COSINE = 0.5  # pictures that look more than 60 degrees apart share no SIFT matches
@@ -122,4 +124,5 @@ def _known_model(pycolmap: Any, database: Path, pictures: list[dict[str, Any]]) 
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(Path(sys.argv[1]))

@@ -11,7 +11,7 @@ from captures import Heard, SmallCapture, real, surface_distances
 from assets import DEMO
 from core.base.errors import CaptureError
 from core.base.events import Notice, Progress
-from core.capture import seeds, synthetic
+from core.capture import child, seeds, synthetic
 from core.capture.opening import open_capture
 from core.capture.placement import views_of
 from core.capture.seeds import Opening, random_points, triangulate
@@ -141,7 +141,7 @@ def test_triangulated_points_lie_on_the_surfaces_of_the_demo(monkeypatch):
 
 def test_cancelling_kills_the_process(bare):
     start, pids = time.perf_counter(), []
-    spawned = seeds.subprocess.Popen
+    spawned = child.subprocess.Popen
 
     def remember(*arguments, **options):
         child = spawned(*arguments, **options)
@@ -149,7 +149,7 @@ def test_cancelling_kills_the_process(bare):
         return child
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seeds.subprocess, "Popen", remember)
+        patch.setattr(child.subprocess, "Popen", remember)
         with pytest.raises(CaptureError, match="cancelled"):
             bare.open(cancelled=lambda: bool(pids))
     assert time.perf_counter() - start < 5
