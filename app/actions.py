@@ -27,7 +27,7 @@ def completed(action: Action, **values: Any) -> Action:
 
 @dataclass(frozen=True)
 class OpenPath(Action):
-    """Open a capture folder, a scene file or a run folder."""
+    """Open a folder of photographs, a video, a scene file or a run folder."""
 
     value: str = ""
 

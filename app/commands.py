@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="hyrf",
         description="View and train hybrid radiance fields. Without a command: open a window.",
-        epilog="hyrf COMMAND --help explains a command. Give a folder, a scene file or a run to open it.",
+        epilog="hyrf COMMAND --help explains a command. Give a folder, a video, a scene file or a run to open it.",
     )
     top.add_argument("--version", action="version", version=f"HyRF Studio {_version()}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _open(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "path", nargs="?", help="capture folder, scene file or run folder; none: the demo"
+        "path", nargs="?", help="folder of photographs, video, scene file or run; none: the demo"
     )
     command.add_argument(
         "--web", action="store_true", help="serve the web view instead of a window"
@@ -135,7 +135,9 @@ def _open(command: argparse.ArgumentParser) -> None:
 
 
 def _train(command: argparse.ArgumentParser) -> None:
-    command.add_argument("capture", nargs="?", help="folder of photographs; none: the demo")
+    command.add_argument(
+        "capture", nargs="?", help="folder of photographs, or video; none: the demo"
+    )
     command.add_argument("--out", type=Path, required=True, help="run folder to create")
     command.add_argument(
         "--resume", action="store_true", help="go on from the run's last checkpoint"
@@ -175,7 +177,7 @@ def _model(command: argparse.ArgumentParser) -> None:
 
 def _eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("scene", type=Path, help="run folder or scene file")
-    command.add_argument("capture", help="folder of photographs")
+    command.add_argument("capture", help="folder of photographs, or video")
     command.add_argument(
         "--max-size", type=_positive, metavar="PIXELS", help="longer side of the pictures"
     )
@@ -211,7 +213,7 @@ def _export(command: argparse.ArgumentParser) -> None:
 
 
 def _check(command: argparse.ArgumentParser) -> None:
-    command.add_argument("capture", type=Path, help="folder of photographs")
+    command.add_argument("capture", type=Path, help="folder of photographs, or video")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument("--study", choices=tuple(discover.studies()), help="model (default: hyrf)")
     command.add_argument("--preset", help="preset to estimate memory and time for")

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app.progress import StageLines
 from core.base.errors import ConfigError, RunError
-from core.base.events import Event, Failed, Notice
+from core.base.events import Event, Failed, Notice, Progress
 
 
 def evaluate(arguments: Namespace) -> int:
@@ -116,7 +117,13 @@ def check(arguments: Namespace) -> int:
     """Say what is wrong with a capture, and roughly what training it takes; 2 where it cannot be used."""
     from core.capture.check import check_capture
 
-    checked = check_capture(arguments.capture)
+    stages = StageLines(lambda text: print(text, file=sys.stderr, flush=True))
+
+    def report(event: Event) -> None:
+        if isinstance(event, Progress):
+            stages.show(event)
+
+    checked = check_capture(arguments.capture, report=report)
     estimate = None if checked.capture is None else _expected(arguments, checked.capture)
     if arguments.json:
         values = checked.to_json()

@@ -12,6 +12,7 @@ import numpy as np
 from app.jobs import Task
 from core.base.errors import CaptureError, FormatError, RunError
 from core.base.events import Notice
+from core.capture.video_files import VIDEO_SUFFIXES, is_video
 
 if TYPE_CHECKING:
     from core.capture.capture import Capture, Photo
@@ -43,7 +44,9 @@ def open_path(text: str, device: str, seeds: str, task: Task) -> Content:
     from core.formats.table import is_scene, suffixes
 
     if not text.strip():
-        raise CaptureError("No path was given. Choose a capture folder or a scene file.")
+        raise CaptureError(
+            "No path was given. Choose a folder of photographs, a video or a scene file."
+        )
     path = Path(text.strip()).expanduser().absolute()
     if not path.exists():
         raise CaptureError(
@@ -52,10 +55,10 @@ def open_path(text: str, device: str, seeds: str, task: Task) -> Content:
     task.progress(None, path.name)
     if is_scene(path):
         return Content(path.stem, path, scene=_scene(path, device))
-    if path.is_file() and path.suffix.lower() != ".json":
+    if path.is_file() and path.suffix.lower() != ".json" and not is_video(path):
         raise FormatError(
-            f"{path.name}: not a scene file. Scene files end in {', '.join(suffixes())}; "
-            "for photographs choose their folder."
+            f"{path.name}: not a scene file. Scene files end in {', '.join(suffixes())}, videos in "
+            f"{', '.join(VIDEO_SUFFIXES)}; for photographs choose their folder."
         )
     if Run.is_run(path):
         return _run(path, device, seeds, task)

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,30 @@ ENDS = (TrainerState.IDLE, TrainerState.DONE)  # why the others came is told by 
 LOG_EVERY_S = 10.0  # where no bar can be drawn
 
 
+class StageLines:
+    """Tells of long tasks in lines: of each once, and now and then how far it is."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._task, self._told_s = "", 0.0
+
+    def show(self, event: Progress) -> None:
+        """Take in how far a task is."""
+        now = time.monotonic()
+        if event.task != self._task:
+            self._task, self._told_s = event.task, now
+            self._write(f"{event.task} ...")
+        elif event.detail and now - self._told_s >= LOG_EVERY_S:
+            self._told_s = now
+            self._write(f"{event.task}: {event.detail}")
+
+
 class ProgressPrinter:
     """Print events as they come."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._task = ""
+        self._stages = StageLines(self._line)
         self._logged_s = -math.inf
         self._bar: Any = None
         self._bar_task: Any = None
@@ -141,9 +160,7 @@ class ProgressPrinter:
         self.tell(f"hyrf: {event.message}{advice}")
 
     def _progress(self, event: Progress) -> None:
-        if event.task != self._task:
-            self._task = event.task
-            self._line(f"{event.task} ...")
+        self._stages.show(event)
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

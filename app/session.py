@@ -302,12 +302,12 @@ class Session:
 
     def _check(self, capture: Capture | None) -> None:
         """Look for what is wrong with the photographs, beside everything else."""
-        self.store.update(check__state="", check__rows=(), check__counts="")
+        self.store.update(check__state="", check__rows=(), check__counts="", check__poses="")
         if capture is None:
             return
         train, test = len(capture.train), len(capture.test)
         counts = f"{train + test} photographs, {train} to learn from, {test} held out."
-        self.store.update(check__state="running", check__counts=counts)
+        self.store.update(check__state="running", check__counts=counts, check__poses=capture.poses)
 
         def show(rows: tuple[tuple[str, str, str], ...]) -> None:
             if self._scene.capture is capture:

@@ -32,6 +32,7 @@ from app.panels.export import chosen_suffix
 from app.panels.widgets import Path as PathWidget
 from app.panels.widgets import Widget
 from app.session import Session
+from core.capture.video_files import VIDEO_SUFFIXES
 from core.formats.table import suffixes
 
 FASTEST_S = 1 / 60
@@ -347,8 +348,8 @@ class Window:
         self._ask("open_folder", (), "start.capture_path", OpenPath())
 
     def ask_scene(self) -> None:
-        """Choose a scene file and open it."""
-        self._ask("open_file", suffixes(), "start.scene_path", OpenPath())
+        """Choose a scene file or a video and open it."""
+        self._ask("open_file", (*suffixes(), *VIDEO_SUFFIXES), "start.scene_path", OpenPath())
 
     def ask_save(self) -> None:
         """Choose where the scene is saved."""

@@ -18,13 +18,19 @@ def _widgets(store: Store) -> tuple[Widget, ...]:
     if not store.get("train.has_capture", False):
         return (Text(tint="secondary", text="No photographs are open."),)
     counts = Text(text=str(store.get("check.counts", "")) or "Opened.")
+    poses = str(store.get("check.poses", ""))
+    estimated = (Text(tint="secondary", text=f"Cameras {poses}."),) if poses else ()
+    return (counts, *estimated, *_found(store))
+
+
+def _found(store: Store) -> tuple[Widget, ...]:
     if store.get("check.state", "") != "done":
-        return (counts, Text(tint="secondary", text="The photographs are being checked."))
+        return (Text(tint="secondary", text="The photographs are being checked."),)
     rows = store.get("check.rows", ())
     if not rows:
-        return (counts, Text(tint="good", text="No problems found."))
+        return (Text(tint="good", text="No problems found."),)
     if store.get("train.state", "idle") not in ("idle", "loading"):
-        return (counts, Text(tint="secondary", text=f"{_number(len(rows))} found before training."))
+        return (Text(tint="secondary", text=f"{_number(len(rows))} found before training."),)
     worst = tuple(
         Text(tint=TINTS[severity], text=text, tooltip=remedy)
         for severity, text, remedy in rows[:WORST]
@@ -33,7 +39,7 @@ def _widgets(store: Store) -> tuple[Widget, ...]:
     if rest:
         text = f"and {rest} more; the command 'check' lists them all."
         worst = (*worst, Text(tint="secondary", text=text))
-    return (counts, *worst)
+    return worst
 
 
 def _number(count: int) -> str:

@@ -7,6 +7,7 @@ from app.panels.notices import task_widgets
 from app.panels.widgets import Button, Group, Path, Readout, Row, Text
 from app.panels.words import shortened
 from app.store import Store
+from core.capture.video_files import VIDEO_SUFFIXES
 from core.formats.table import suffixes
 
 MOST_RECENT = 8
@@ -19,7 +20,7 @@ def panel(store: Store) -> Group:
         (
             Text(
                 tint="secondary",
-                text="Turn a folder of photographs into a scene you can fly through.",
+                text="Turn a folder of photographs, or a video, into a scene you can fly through.",
             ),
             *task_widgets(store),
             Path(
@@ -27,16 +28,17 @@ def panel(store: Store) -> Group:
                 key="start.capture_path",
                 mode="open_folder",
                 button="Open capture",
-                tooltip="A folder with a COLMAP model or transforms.json, on the machine that trains (Ctrl+O)",
+                tooltip="A folder of photographs, with cameras or without, on the machine that trains (Ctrl+O)",
                 action=OpenPath(),
             ),
             Path(
-                label="Scene",
+                label="Scene or video",
                 key="start.scene_path",
                 mode="open_file",
-                suffixes=suffixes(),
-                button="Open scene",
-                tooltip="A scene file (HyRF, PLY, SPZ, SOG, glTF, splat), on the machine that draws (Ctrl+O)",
+                suffixes=(*suffixes(), *VIDEO_SUFFIXES),
+                button="Open file",
+                tooltip="A scene (HyRF, PLY, SPZ, SOG, glTF, splat) or a video to learn from, on the machine that "
+                "draws (Ctrl+O)",
                 action=OpenPath(),
             ),
             Button(

@@ -68,7 +68,7 @@ def _no_capture(store: Store) -> tuple[Widget | Group, ...]:
             key="start.capture_path",
             mode="open_folder",
             button="Open capture",
-            tooltip="A folder of photographs with cameras, on the machine that trains (Ctrl+O)",
+            tooltip="A folder of photographs, or a video, on the machine that trains (Ctrl+O)",
             action=OpenPath(),
         ),
     )

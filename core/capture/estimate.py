@@ -6,7 +6,7 @@ JOB is a folder with job.json and the pictures it names; the result is JOB/found
 
     points  [P, 3] float64   in the cameras' coordinates, whose scale and axes are arbitrary
     colors  [P, 3] uint8
-    facts   JSON as bytes    {"lenses": [...], "pictures": [...], "groups": [...], "error": pixels}
+    facts   JSON as bytes    {"lenses": [...], "pictures": [...], "error": pixels}
 
 Each stage leaves a file when it is complete and is not done again; features and matches are also
 kept one by one, in COLMAP's database, whose transactions survive a process that is killed.
@@ -129,7 +129,7 @@ def write_found(job: Path, settings: dict[str, Any], models: list[Any]) -> None:
         {model.images[image_id].name for image_id in model.reg_image_ids()} for model in models
     ]
     model = models[0] if models else None
-    facts: dict[str, Any] = {"groups": [len(group) for group in groups], "lenses": [], "error": 0.0}
+    facts: dict[str, Any] = {"lenses": [], "error": 0.0}
     facts["pictures"] = _pictures(job, settings, groups)
     points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
     if model is not None:

@@ -40,7 +40,8 @@ from core.capture.transforms import SPLIT_FILES, read_transforms
 from core.capture.undistorted import undistorted
 from core.capture.unposed import photographs_in, read_unposed
 from core.capture.usable import relative, usable_pictures
-from core.capture.video_frames import VIDEO_SUFFIXES, frames_of, is_video, videos_in
+from core.capture.video_files import VIDEO_SUFFIXES, is_video, videos_in
+from core.capture.video_frames import frames_of
 
 
 def open_capture(

@@ -138,6 +138,16 @@ FORMS = tuple(
             "Put the file beside the camera file; else seed points are triangulated.",
         ),
         (
+            r"^Cameras estimated from the photographs: (?P<value>\d+ of \d+) placed.*$",
+            Severity.NOTE,
+            "Nothing to do where all are placed; each of the others has a row of its own.",
+        ),
+        (
+            r"^(?P<file>.+): (?P<value>\d+ of its [\d,]+ frames) were chosen, .*$",
+            Severity.NOTE,
+            "Nothing to do; frames are chosen once.",
+        ),
+        (
             r"^Seed points could not be triangulated: (?P<value>.+)\.$",
             Severity.NOTE,
             "Random points are used; check the cameras where the result is poor.",

@@ -8,6 +8,7 @@ finds no place gets a sentence of its own.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -182,13 +183,13 @@ def _range(values: Sequence[float]) -> str:
 
 def _left_out(shots: Sequence[Shot], facts: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each picture without a place, and one for further groups of pictures."""
-    groups = facts["groups"]
     sentences = []
-    if len(groups) > 1:
+    sizes = Counter(entry["group"] for entry in facts["pictures"] if entry["group"] is not None)
+    if len(sizes) > 1:  # a picture in several groups counts for the largest
+        told = ", ".join(str(size) for _, size in sizes.most_common())
         sentences.append(
-            f"The photographs fall into {len(groups)} groups that share too little, of "
-            f"{', '.join(map(str, groups))} pictures; the largest is used. Take pictures that lead "
-            "from one to the other."
+            f"The photographs fall into {len(sizes)} groups that share too little, of {told} "
+            "pictures; the largest is used. Take pictures that lead from one to the other."
         )
     for shot, entry in zip(shots, facts["pictures"], strict=True):
         if "camera_to_world" not in entry:

@@ -32,7 +32,6 @@ from core.base.events import Notice, Progress
 from core.capture.seeds import Opening
 
 VERSION = 1  # of the recipe: part of the cache key
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 LOOK_SIZE, FLOW_SIZE = 640, 160  # pixels of the longer side
 STEP = 0.045  # of the longer side that the picture moves between two chosen frames
 LEAST, MOST = 80, 120  # chosen frames, as far as there are enough
@@ -50,17 +49,6 @@ class Survey:
     sharpness: np.ndarray
     motion: np.ndarray
     every: int = 1
-
-
-def is_video(path: Path) -> bool:
-    """Whether a path is a video by its name."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-
-
-def videos_in(folder: Path) -> list[Path]:
-    """List the videos that lie in a folder."""
-    found = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in found if is_video(path))
 
 
 def frames_of(video: Path, how: Opening) -> list[Path]:

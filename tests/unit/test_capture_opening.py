@@ -164,11 +164,6 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path):
         open_capture(tmp_path / "missing")
 
 
-def test_pictures_without_poses_ask_for_camera_poses():
-    with pytest.raises(CaptureError, match="11 pictures but no camera poses"):
-        open_capture(real("sceaux"))
-
-
 def test_the_json_file_itself_may_be_opened(tmp_path):
     small = SmallCapture(tmp_path / "c")
     assert len(small.open().photos) == len(open_capture(small.folder / "transforms.json").photos)
