@@ -17,7 +17,7 @@ from core.base import discover
 from core.base.errors import HybridError
 
 OK, OUR_FAULT, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = ("open", "train", "eval", "render", "export", "info", "check", "doctor")
+COMMANDS = ("open", "train", "eval", "render", "export", "info", "check", "doctor", "study")
 
 
 def run(words: Sequence[str]) -> int:
@@ -66,6 +66,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from app import doctor
 
         return doctor.report(as_json=arguments.json)
+    if arguments.command == "study":
+        from app import studies
+
+        return studies.run(arguments)
     if arguments.command == "train":
         from app.unattended import train
 
@@ -84,6 +88,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Describe every command and option."""
+    from app import studies
+
     top = argparse.ArgumentParser(
         prog="hyrf",
         description="View and train hybrid radiance fields. Without a command: open a window.",
@@ -104,9 +110,17 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("file", type=Path, help="scene file of any format")
     info.add_argument("--json", action="store_true", help="print JSON")
     _check(commands.add_parser("check", help="say what is wrong with a capture before training"))
+    studies.describe(
+        commands.add_parser("study", help="list, train and judge systems of other papers")
+    )
     doctor = commands.add_parser("doctor", help="say what is usable on this machine, and why not")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     return top
+
+
+def scene_models() -> tuple[str, ...]:
+    """Return the studies that learn a scene from photographs."""
+    return tuple(name for name, entry in discover.studies().items() if entry.family == "radiance")
 
 
 def _open(command: argparse.ArgumentParser) -> None:
@@ -148,7 +162,7 @@ def _train(command: argparse.ArgumentParser) -> None:
 
 
 def _model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--study", choices=tuple(discover.studies()), help="model (default: hyrf)")
+    command.add_argument("--study", choices=scene_models(), help="model (default: hyrf)")
     command.add_argument("--variant", help="ablation of the model, for example no_fields")
     command.add_argument(
         "--preset", help="quick, full, paper or urban (default: what suits the machine)"
@@ -215,7 +229,7 @@ def _export(command: argparse.ArgumentParser) -> None:
 def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument("capture", type=Path, help="folder of photographs, or video")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.add_argument("--study", choices=tuple(discover.studies()), help="model (default: hyrf)")
+    command.add_argument("--study", choices=scene_models(), help="model (default: hyrf)")
     command.add_argument("--preset", help="preset to estimate memory and time for")
     command.add_argument(
         "--max-size",

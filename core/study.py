@@ -2,7 +2,10 @@
 
 A study owns its optimizer, its data order and its random numbers; the trainer calls `step()`
 until the total is reached and never looks inside. A module that holds a study names its class
-`STUDY`, so that it is found without reading it.
+`STUDY`, so that it is found without reading it. docs/studies.md says how to add one.
+
+What a study promises is compared in claims: `Claim` names the `Case`s, each a variant with
+overrides; core/engine/claims.py runs them, and a rule of core/base/verdicts.py reads the table.
 """
 
 from __future__ import annotations
@@ -15,16 +18,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 
 from core.base import config as configuration
+from core.base.errors import ConfigError
 from core.base.events import Event
+from core.base.verdicts import Rule
 
 if TYPE_CHECKING:
     from core.capture.capture import Capture
     from core.radiance.field import Snapshot
 
 Metrics = Mapping[str, float]
-ProbeKind = Literal[
-    "image", "curve", "attention", "points", "bars", "scatter", "graph", "text", "mesh"
-]
+ProbeKind = Literal["image", "heat", "attention", "curve", "bars", "table", "text"]
+BudgetUnit = Literal["steps", "examples", "evaluations", "seconds"]
 
 
 def _ignore(_event: Event) -> None:
@@ -44,29 +48,97 @@ class Setup:
     device: str = "cpu"
     seed: int = 0
     capture: Capture | None = None
-    artifact: Callable[[str, Callable[[], Any]], Any] = _build
+    artifact: Callable[[str, Callable[[], Any]], Any] = _build  # core/engine/artifacts.py
     report: Callable[[Event], None] = _ignore
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A named read-only array made only when somebody looks; `axes` names each dimension."""
+    """A named read-only array made only when somebody looks; `axes` names each dimension.
+
+    image      [y, x] or [y, x, 3], 0..1 or uint8; a leading axis makes a grid of pictures
+    heat       [y, x] numbers of any range, drawn with a colour scale; a leading axis makes a grid
+    attention  [head, query, key] weights, drawn as heat
+    curve      [series, x]
+    bars       [bar]
+    table      [row, column] of numbers or text
+    text       [] of text
+
+    `ticks` gives an axis its names or places: of series, pictures, rows, columns, or numbers along x.
+    `is_signed` heat is drawn around zero. `note` is a sentence to stand below.
+    """
 
     name: str
     kind: ProbeKind
     values: np.ndarray
     axes: tuple[str, ...]
+    ticks: Mapping[str, tuple[str | float, ...]] = field(default_factory=dict)
+    is_signed: bool = False
+    note: str = ""
 
     def __post_init__(self) -> None:
+        if self.values.ndim != len(self.axes):
+            raise ValueError(
+                f"probe '{self.name}': {self.values.ndim} dimensions, {len(self.axes)} axes"
+            )
+        for axis, places in self.ticks.items():
+            if axis not in self.axes or len(places) != self.values.shape[self.axes.index(axis)]:
+                raise ValueError(f"probe '{self.name}': the ticks of '{axis}' fit no axis")
         self.values.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much work every case of a claim may do; an `amount` of None is all of the preset's steps.
+
+    Examples and evaluations are counted by the study: a metric of that name in every step. No work
+    at all (0 steps) is for claims about something that `prepare` has built.
+    """
+
+    amount: float | None = None
+    unit: BudgetUnit = "steps"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a claim: a variant (`VARIANT`, or `STUDY:VARIANT` of another study) with overrides.
+
+    `settings` override the preset's configuration; `measures` are handed to `measure`. Cases that
+    differ in `measures` alone share one training of each seed.
+    """
+
+    name: str
+    variant: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper promises, as a comparison that can fail.
+
+    All cases run on the same seeds, data and budget. In the quick preset the verdict shows no more
+    than that the comparison works; the full preset gives the one to publish.
+    """
+
+    name: str
+    says: str
+    cases: tuple[Case, ...]
+    rule: Rule
+    metrics: tuple[str, ...]
+    seeds: int = 3
+    budget: Budget = Budget()
+    source: str = ""
 
 
 class Study(ABC):
     """One published system: constructed instantly, prepared with progress, then stepped."""
 
     Config: ClassVar[type[configuration.Config]]
-    variants: ClassVar[tuple[str, ...]]
+    variants: ClassVar[tuple[str, ...]]  # the proposed system first, then baselines and controls
+    claims: ClassVar[tuple[Claim, ...]] = ()
+    needs_capture: ClassVar[bool] = False  # learns from photographs of a scene
 
     config: configuration.Config
 
@@ -88,6 +160,19 @@ class Study(ABC):
     @abstractmethod
     def evaluate(self) -> Metrics:
         """Measure on held-out data; mode and random state are left as found."""
+
+    def measure(self, options: Mapping[str, Any]) -> Metrics:
+        """Measure under the options of a claim's case: other depths, samplers, memories, filters."""
+        if options:
+            raise ConfigError(f"{type(self).__name__} measures without options: {dict(options)}.")
+        return self.evaluate()
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that learn; those of every module the study holds."""
+        modules = (value for value in vars(self).values() if hasattr(value, "named_parameters"))
+        found = {id(one): one for module in modules for one in module.parameters()}
+        return sum(int(one.numel()) for one in found.values())
 
     def probes(self) -> tuple[Probe, ...]:
         """Return what can be looked at now."""

@@ -129,6 +129,7 @@ class PhotoConfig(Config):
 class PhotoStudy(Study):
     """Fit a `GaussianModel` to the training photographs of `setup.capture`."""
 
+    needs_capture = True
     config: PhotoConfig
     model: GaussianModel
 

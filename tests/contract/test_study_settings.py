@@ -5,10 +5,8 @@ import math
 import pytest
 import torch
 
-from core.base import discover
-from tests.contract.test_studies import build, copied, same
-
-NAMES = list(discover.studies())
+from tests.contract.test_photo_studies import PHOTO_NAMES as NAMES
+from tests.contract.test_studies import build, same, through_a_file
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,7 +30,7 @@ def test_an_interruption_while_averaging_loses_nothing(name, tiny_capture):
     for _ in range(9):
         uninterrupted.step()
     resumed = build(name, "", tiny_capture, **settings)
-    resumed.load(copied(uninterrupted.state()))
+    resumed.load(through_a_file(uninterrupted.state()))
     for _ in range(3):
         assert uninterrupted.step() == resumed.step()
     assert uninterrupted.average.count == resumed.average.count > 0

@@ -41,7 +41,7 @@ def test_pictures_are_those_of_the_cpu_in_the_same_order(tiny_capture, room):
         torch.testing.assert_close(copy.cpu(), picture, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(discover.studies()))
+@pytest.mark.parametrize("name", ["hyrf", "splats_3dgs"])
 def test_a_step_hands_over_numbers_that_are_still_on_their_way(name, tiny_capture):
     study = build(name, tiny_capture)
     for _ in range(6):
@@ -50,7 +50,7 @@ def test_a_step_hands_over_numbers_that_are_still_on_their_way(name, tiny_captur
     assert all(math.isfinite(value) for value in metrics.values())
 
 
-@pytest.mark.parametrize("name", list(discover.studies()))
+@pytest.mark.parametrize("name", ["hyrf", "splats_3dgs"])
 def test_a_snapshot_holds_the_step_it_was_taken_at(name, tiny_capture):
     study = build(name, tiny_capture)
     study.step()

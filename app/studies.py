@@ -1,0 +1,190 @@
+"""The command `study`: list what there is, train one without a window, run its claims, write the report."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from app.study_report import RESULTS, number, spread, write
+from core.base import discover
+from core.base.config import knobs, parse_settings, resolve
+from core.base.errors import ConfigError
+
+PRESETS = ("quick", "full", "paper")
+REPORT = Path("docs/results/studies.md")
+LINE_EVERY_S = 1.0
+
+
+def describe(command: ArgumentParser) -> None:
+    """Describe the command's own words."""
+    kinds = command.add_subparsers(dest="what", metavar="WHAT", required=True)
+    names = tuple(discover.studies())
+    listed = kinds.add_parser("list", help="list every study")
+    shown = kinds.add_parser("show", help="say what a study is, its variants, claims and settings")
+    trained = kinds.add_parser("run", help="train a study without a window and measure it")
+    claimed = kinds.add_parser("claim", help="run a study's claims and judge them")
+    written = kinds.add_parser("report", help="write the results of all claims as a page")
+    for parser in (shown, trained, claimed):
+        parser.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
+    for parser in (listed, shown, trained, claimed):
+        parser.add_argument("--json", action="store_true", help="print JSON")
+    trained.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
+    trained.add_argument("--variant", default="", help="default: the proposed system")
+    trained.add_argument("--steps", type=_positive, help="default: what the preset says")
+    trained.add_argument("--seed", type=int, default=0, help="of all random numbers (default: 0)")
+    trained.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting"
+    )
+    claimed.add_argument("--preset", choices=PRESETS[:2], default="quick", help="default: quick")
+    claimed.add_argument("--seeds", type=_positive, help="default: what each claim asks for")
+    claimed.add_argument("--only", default="", metavar="CLAIM", help="run one claim")
+    written.add_argument("--out", type=Path, default=REPORT, help="default: %(default)s")
+    written.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder of published results"
+    )
+
+
+def _positive(word: str) -> int:
+    from argparse import ArgumentTypeError
+
+    if not word.isdecimal() or int(word) < 1:
+        raise ArgumentTypeError(f"'{word}' is not a whole number of 1 or more")
+    return int(word)
+
+
+def run(arguments: Namespace) -> int:
+    """Carry out `study WHAT`."""
+    words = {"list": _list, "show": _show, "run": _run, "claim": _claim, "report": _report}
+    return words[arguments.what](arguments)
+
+
+def _list(arguments: Namespace) -> int:
+    found = [discover.facts(entry) for entry in discover.studies().values()]
+    if arguments.json:
+        print(json.dumps([vars(one) for one in found], indent=1))
+        return 0
+    for one in found:
+        print(f"{one.family}/{one.name}: {one.title}")
+        print(f"    {len(one.variants)} variants, {len(one.claims)} claims")
+    return 0
+
+
+def _show(arguments: Namespace) -> int:
+    facts = discover.facts(discover.entry_of(arguments.name))
+    study_class = discover.load(arguments.name)
+    settings = [
+        {"key": knob.key, "value": getattr(knob.value, "value", knob.value), "live": knob.is_live}
+        for knob in knobs(resolve(study_class.Config, "full"))
+    ]
+    claims = [
+        {"name": claim.name, "says": claim.says, "rule": claim.rule.says(), "seeds": claim.seeds}
+        for claim in study_class.claims
+    ]
+    presets = tuple(study_class.Config.presets)
+    if arguments.json:
+        shown = {**vars(facts), "claims": claims, "presets": presets, "settings": settings}
+        print(json.dumps(shown, indent=1))
+        return 0
+    print(f"{facts.title}\n{facts.paper}\n")
+    print(f"Variants: {', '.join(facts.variants)}\nPresets: {', '.join(presets)}\n")
+    for claim in claims:
+        print(f"Claim {claim['name']} ({claim['seeds']} seeds): {claim['says']}")
+        print(f"    holds if {claim['rule']}")
+    print("\nSettings of the full preset:")
+    for row in settings:
+        print(f"    {row['key']} = {row['value']}{' (live)' if row['live'] else ''}")
+    return 0
+
+
+def _run(arguments: Namespace) -> int:
+    from core.engine.claims import open_study
+
+    study_class = discover.load(arguments.name)
+    settings = parse_settings(arguments.set)
+    config = resolve(study_class.Config, arguments.preset, settings)
+    study = open_study(arguments.name, config, variant=arguments.variant, seed=arguments.seed)
+    study.prepare()
+    total = arguments.steps or study.total_steps
+    began = told = time.monotonic()
+    metrics: dict[str, float] = {}
+    for step in range(1, total + 1):
+        metrics = dict(study.step())
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise ConfigError(
+                f"{arguments.name}: {bad[0]} is {metrics[bad[0]]} after step {step}. "
+                "Lower the learning rates, or choose another seed."
+            )
+        if not arguments.json and time.monotonic() - told > LINE_EVERY_S:
+            told = time.monotonic()
+            print(f"step {step} of {total}: {_line(metrics)}")
+    seconds = time.monotonic() - began
+    result = {
+        "study": arguments.name,
+        "variant": arguments.variant or study_class.variants[0],
+        "preset": arguments.preset,
+        "seed": arguments.seed,
+        "steps": total,
+        "seconds": seconds,
+        "parameters": study.num_parameters,
+        "metrics": metrics,
+        "evaluation": dict(study.evaluate()),
+    }
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print(f"{total} steps in {seconds:.1f} s, {study.num_parameters:,} parameters")
+        print(f"last step: {_line(metrics)}\nheld out: {_line(result['evaluation'])}")
+    return 0
+
+
+def _claim(arguments: Namespace) -> int:
+    from core.engine.claims import ClaimPlan, run_claim
+
+    claims = discover.load(arguments.name).claims
+    chosen = [claim for claim in claims if arguments.only in ("", claim.name)]
+    if not chosen:
+        known = ", ".join(claim.name for claim in claims) or "none"
+        raise ConfigError(f"{arguments.name} has no such claim. Its claims: {known}.")
+    plan = ClaimPlan(
+        arguments.preset, arguments.seeds, say=lambda text: print(f"  {text}", file=sys.stderr)
+    )
+    made = []
+    for claim in chosen:
+        print(f"{arguments.name}: {claim.name}", file=sys.stderr)
+        made.append(run_claim(arguments.name, claim, plan))
+        if not arguments.json:
+            print(_table(made[-1]))
+    if arguments.json:
+        print(
+            json.dumps({"study": arguments.name, "preset": plan.preset, "claims": made}, indent=1)
+        )
+    return 0
+
+
+def _table(made: dict[str, Any]) -> str:
+    """Write the results of a claim as lines of text."""
+    metrics = made["metrics"]
+    lines = [f"{made['claim']} ({made['preset']}, {made['seeds']} seeds): {made['says']}"]
+    head = "".join(f"{metric:>24}{'p':>9}" for metric in metrics)
+    lines.append(f"  {'case':<24}{head}{'parameters':>12}{'seconds':>9}")
+    for row in made["cases"]:
+        cells = "".join(f"{spread(row[name]):>24}{number(row[name]['p']):>9}" for name in metrics)
+        lines.append(f"  {row['case']:<24}{cells}{row['parameters']:>12,}{row['seconds']:>9.1f}")
+    lines.append(f"  {made['verdict']}: {made['rule']}")
+    lines.extend(f"  failed: {text}" for text in made["failures"])
+    return "\n".join(lines)
+
+
+def _line(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _report(arguments: Namespace) -> int:
+    print(write(arguments.out, arguments.results))
+    return 0

@@ -1,0 +1,100 @@
+"""The page of results of all claims, written from what the runs left; nobody types it.
+
+Results of full presets go from the user's cache to the published ones (`assets/results`), which
+travel with the program and stand in the gallery; the page is made from those.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from assets import RESULTS
+from core.base.cache import cache_folder
+
+__all__ = ["RESULTS", "number", "results", "spread", "standing", "write"]
+
+HEAD = """# What came out
+
+Written by `python launch.py study report` from the results of `study claim NAME --preset full`.
+Every case of a claim ran on the same data, seeds and budget. Numbers are means and standard
+deviations over seeds; p belongs to the paired difference with the first case (Student's t,
+two-sided), and is absent where every seed says the same. Seconds are those of one training, on
+whatever else the machine had to do.
+"""
+
+
+def results(published: Path = RESULTS) -> list[dict[str, Any]]:
+    """Return the results of claims: the user's own, else the published ones."""
+    from core.engine.claims import kept_results
+
+    return kept_results(cache_folder("claims"), published)
+
+
+def standing(found: Iterable[Mapping[str, Any]], study: str) -> dict[str, str]:
+    """Return {claim: verdict} of a study's full runs."""
+    return {
+        str(made["claim"]): str(made["verdict"])
+        for made in found
+        if made["study"] == study and made["preset"] == "full"
+    }
+
+
+def write(page: Path, published: Path = RESULTS) -> str:
+    """Publish the full results, write the page and say how many claims stand on it."""
+    full = [made for made in results(published) if made["preset"] == "full"]
+    published.mkdir(parents=True, exist_ok=True)
+    for made in full:
+        path = published / f"{made['study']}.{made['claim']}.full.json"
+        path.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    full.sort(key=lambda made: (made["family"], made["study"]))
+    parts = [HEAD, _summary(full)]
+    for at, made in enumerate(full):
+        if at == 0 or full[at - 1]["study"] != made["study"]:
+            parts.append(f"## {made['study']}\n\n{made['title']}\n")
+        parts.append(_claim(made))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(parts), encoding="utf-8")
+    return f"{len(full)} claims written to {page}."
+
+
+def _summary(full: list[dict[str, Any]]) -> str:
+    lines = ["| study | claim | verdict | seeds |", "| --- | --- | --- | --- |"]
+    lines += [f"| {m['study']} | {m['claim']} | {m['verdict']} | {m['seeds']} |" for m in full]
+    return "\n".join(lines) + "\n"
+
+
+def _claim(made: dict[str, Any]) -> str:
+    metrics = made["metrics"]
+    head = "".join(f" {metric} | p |" for metric in metrics)
+    lines = [
+        f"### {made['claim']}: {made['verdict']}\n",
+        f"{made['says']} ({made['source']})\n",
+        f"Holds if {made['rule']}. {made['seeds']} seeds, {made['budget']}, run on {made['made']} "
+        f"with torch {made['versions'].get('torch', 'unknown')}.\n",
+        f"| case |{head} parameters | seconds |",
+        f"| --- |{' --- | --- |' * len(metrics)} --- | --- |",
+    ]
+    for row in made["cases"]:
+        cells = "".join(f" {spread(row[name])} | {number(row[name]['p'])} |" for name in metrics)
+        lines.append(f"| {row['case']} |{cells} {row['parameters']:,} | {row['seconds']:.1f} |")
+    lines += [f"\nFailed: {text}" for text in made["failures"]]
+    return "\n".join(lines) + "\n"
+
+
+def spread(cell: Mapping[str, Any]) -> str:
+    """Write a mean with its standard deviation over seeds."""
+    mean, deviation = cell["mean"], cell["spread"]
+    if mean is None or not math.isfinite(mean):
+        return "–"
+    if mean and (abs(mean) < 1e-3 or abs(mean) >= 1e4):
+        return f"{mean:.2e} ± {deviation:.1e}"
+    return f"{mean:.3f} ± {deviation:.3f}"
+
+
+def number(value: float | None) -> str:
+    """Write a number with three digits, or a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3g}"

@@ -1,0 +1,210 @@
+"""Run the claims of studies: every case on the same seeds, data and budget, then the verdict.
+
+    cases x seeds -> Results -> outcome, kept as JSON with the machine that made it
+
+Cases that differ in what is measured alone share one training. Parameters and wall time stand
+beside the metrics. The results of a claim are one JSON object (`report`), kept under
+`claims/STUDY.CLAIM.PRESET.json` of the user's cache.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.base import discover
+from core.base.cache import cache_folder, keep
+from core.base.config import resolve
+from core.base.errors import ConfigError, HybridError
+from core.base.json_values import finite
+from core.base.verdicts import Results, Row, paired
+from core.engine.artifacts import Artifacts
+from core.study import Budget, Case, Claim, Metrics, Setup, Study
+
+
+@dataclass(frozen=True)
+class ClaimPlan:
+    """How claims are run; `seeds` of None is what the claim asks for."""
+
+    preset: str = "full"
+    seeds: int | None = None
+    device: str = "cpu"
+    say: Callable[[str], None] = field(default=lambda _text: None)
+
+
+def open_study(
+    name: str,
+    config: Any,
+    *,
+    variant: str = "",
+    device: str = "cpu",
+    seed: int = 0,
+    capture: Any = None,
+) -> Study:
+    """Construct a study with its artifacts; one that learns from photographs gets the demo's."""
+    study_class = discover.load(name)
+    variant = variant or study_class.variants[0]
+    if variant not in study_class.variants:
+        known = ", ".join(study_class.variants)
+        raise ConfigError(f"{name} has no variant '{variant}'. Choose one of: {known}.")
+    if study_class.needs_capture and capture is None:
+        capture = demo_capture()
+    artifact = Artifacts(name)
+    setup = Setup(variant=variant, device=device, seed=seed, capture=capture, artifact=artifact)
+    study: Study = study_class(config, setup)
+    return study
+
+
+def demo_capture() -> Any:
+    """Return the photographs that studies of photographs are compared on."""
+    from assets import DEMO
+    from core.capture.opening import open_capture
+
+    return open_capture(DEMO)
+
+
+def run_claim(name: str, claim: Claim, plan: ClaimPlan) -> dict[str, Any]:
+    """Run every case of a claim, judge it, keep the report and return it."""
+    count = plan.seeds or (min(claim.seeds, 2) if plan.preset == "quick" else claim.seeds)
+    rows: list[Row] = []
+    failures: list[str] = []
+    for seed in range(count):
+        for cases in _trainings(claim.cases):
+            try:
+                rows.extend(_run(name, claim, cases, seed, plan))
+            except (HybridError, ArithmeticError) as error:
+                failures.append(f"{', '.join(case.name for case in cases)}, seed {seed}: {error}")
+                plan.say(failures[-1])
+    made = report(name, claim, Results(tuple(rows)), plan.preset, count, failures)
+    keep(result_path(name, claim.name, plan.preset), (json.dumps(made, indent=1) + "\n").encode())
+    return made
+
+
+def _trainings(cases: Iterable[Case]) -> list[list[Case]]:
+    """Group the cases that share a training."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        key = json.dumps([case.variant, dict(case.settings)], sort_keys=True, default=str)
+        groups.setdefault(key, []).append(case)
+    return list(groups.values())
+
+
+def _run(name: str, claim: Claim, cases: list[Case], seed: int, plan: ClaimPlan) -> list[Row]:
+    """Train once and measure every case of the training."""
+    first = cases[0]
+    owner, _, variant = first.variant.rpartition(":")
+    study_class = discover.load(owner or name)
+    config = resolve(study_class.Config, plan.preset, first.settings)
+    study = open_study(owner or name, config, variant=variant, device=plan.device, seed=seed)
+    study.prepare()
+    began = time.perf_counter()
+    spend(study, claim.budget)
+    seconds = time.perf_counter() - began
+    rows = []
+    for case in cases:
+        metrics = dict(study.measure(case.measures))
+        rows.append(Row(case.name, seed, metrics, study.num_parameters, seconds))
+        shown = ", ".join(f"{key} {metrics.get(key, math.nan):.4g}" for key in claim.metrics)
+        plan.say(f"{case.name}, seed {seed}: {shown} ({seconds:.1f} s)")
+    return rows
+
+
+def spend(study: Study, budget: Budget) -> Metrics:
+    """Step a study until its budget is used up; return the last step's metrics."""
+    limit = study.total_steps if budget.amount is None else budget.amount
+    unit = "steps" if budget.amount is None else budget.unit
+    spent, began = 0.0, time.perf_counter()
+    metrics: Metrics = {}
+    while spent < limit:
+        metrics = study.step()
+        bad = [key for key, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise ArithmeticError(f"{bad[0]} is {metrics[bad[0]]} after {spent:g} {unit}")
+        if unit == "seconds":
+            spent = time.perf_counter() - began
+        else:
+            spent += 1 if unit == "steps" else float(metrics[unit])
+    return metrics
+
+
+def report(
+    name: str, claim: Claim, results: Results, preset: str, seeds: int, failures: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the results of a claim as JSON values, with its verdict."""
+    from core.engine.runs import versions
+
+    first = claim.cases[0].name
+    cases = [_case(case.name, first, claim.metrics, results) for case in claim.cases]
+    failed = list(failures)
+    entry = discover.entry_of(name)
+    made = {
+        "study": name,
+        "family": entry.family,
+        "title": entry.title,
+        "claim": claim.name,
+        "says": claim.says,
+        "source": claim.source,
+        "preset": preset,
+        "seeds": seeds,
+        "budget": "all steps of the preset"
+        if claim.budget.amount is None
+        else f"{claim.budget.amount:g} {claim.budget.unit}",
+        "rule": claim.rule.says(),
+        "metrics": list(claim.metrics),
+        "verdict": "undecided" if failed else claim.rule.judge(results),
+        "failures": failed,
+        "cases": cases,
+        "rows": [
+            {"case": row.case, "seed": row.seed, "metrics": dict(row.metrics)}
+            for row in results.rows
+        ],
+        "made": time.strftime("%Y-%m-%d"),
+        "versions": versions(),
+    }
+    found: dict[str, Any] = finite(made)
+    return found
+
+
+def _case(case: str, first: str, metrics: tuple[str, ...], results: Results) -> dict[str, Any]:
+    """Return mean, spread and the paired difference with the first case, by metric."""
+    own = [row for row in results.rows if row.case == case]
+    found: dict[str, Any] = {
+        "case": case,
+        "parameters": own[0].parameters if own else 0,
+        "seconds": sum(row.seconds for row in own) / max(len(own), 1),
+    }
+    for metric in metrics:
+        values = list(results.of(case, metric).values())
+        mean = sum(values) / len(values) if values else math.nan
+        spread = (
+            math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+            if len(values) > 1
+            else 0.0
+        )
+        test = paired(results.differences(case, first, metric))
+        found[metric] = {"mean": mean, "spread": spread, "difference": test.mean, "p": test.p}
+    return found
+
+
+def result_path(name: str, claim: str, preset: str) -> Path:
+    """Return where the results of a claim are kept."""
+    return cache_folder("claims") / f"{name}.{claim}.{preset}.json"
+
+
+def kept_results(*folders: Path) -> list[dict[str, Any]]:
+    """Return what earlier runs of claims left in folders; of each claim and preset the first found."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+            try:
+                made = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue  # another program's file, or one cut short
+            if isinstance(made, Mapping) and {"study", "claim", "preset", "verdict"} <= set(made):
+                found.setdefault(path.name, dict(made))
+    return list(found.values())

@@ -1,0 +1,89 @@
+"""The command `study`, as people type it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from app.commands import run
+
+KEYS = {"name", "family", "title", "paper", "variants", "claims"}
+
+
+def printed(capsys, *words):
+    assert run(["study", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_study_is_listed_with_its_claims(capsys):
+    listed = json.loads(printed(capsys, "list", "--json"))
+    assert all(set(row) == KEYS for row in listed)
+    rows = {row["name"]: row for row in listed}
+    assert {"hyrf", "splats_3dgs", "hopfield"} <= set(rows)
+    assert rows["hopfield"]["claims"][:2] == ["storage", "faces"]
+    assert "memory/hopfield" in printed(capsys, "list")
+
+
+def test_listing_studies_imports_no_torch():
+    code = "import sys; from app.commands import run; run(['study', 'list']); sys.exit('torch' in sys.modules)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert child.returncode == 0
+
+
+def test_a_study_says_what_it_claims_and_which_settings_are_live(capsys):
+    shown = json.loads(printed(capsys, "show", "hopfield", "--json"))
+    assert shown["claims"][0]["name"] == "storage"
+    live = {row["key"] for row in shown["settings"] if row["live"]}
+    assert "memory.beta" in live
+    assert "Claim storage (5 seeds)" in printed(capsys, "show", "hopfield")
+
+
+def test_a_study_runs_and_measures_itself(capsys):
+    words = ("run", "hopfield", "--variant", "classical", "--steps", "2", "--json")
+    result = json.loads(printed(capsys, *words))
+    assert result["steps"] == 2
+    assert result["variant"] == "classical"
+    assert 0 <= result["evaluation"]["recalled"] <= 1
+    assert "held out: recalled" in printed(capsys, "run", "hopfield", "--steps", "1")
+
+
+def test_a_claim_prints_and_keeps_its_verdict(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYRF_CACHE", str(tmp_path))
+    words = ("claim", "hopfield", "--only", "faces", "--seeds", "2", "--json")
+    made = json.loads(printed(capsys, *words))["claims"][0]
+    assert made["verdict"] == "reproduced"
+    assert made["cases"][0]["case"] == "100 faces"
+    kept = json.loads((tmp_path / "claims" / "hopfield.faces.quick.json").read_text())
+    assert kept == made
+
+
+def test_the_report_says_what_came_out_of_the_published_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYRF_CACHE", str(tmp_path))
+    published, page = tmp_path / "published", tmp_path / "studies.md"
+    made = {"study": "hopfield", "claim": "faces", "preset": "full", "verdict": "not reproduced"}
+    made |= {"family": "memory", "title": "Hopfield", "says": "It recalls.", "source": "figure 1"}
+    made |= {"rule": "a beats b", "seeds": 3, "metrics": ["auc"], "failures": [], "rows": []}
+    made |= {"budget": "10 steps", "made": "2026-01-01", "versions": {"torch": "2"}}
+    cell = {"mean": 0.5, "spread": 0.1, "difference": 0.0, "p": None}
+    made["cases"] = [{"case": "a", "parameters": 12, "seconds": 1.0, "auc": cell}]
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "hopfield.faces.full.json").write_text(json.dumps(made))
+    assert run(["study", "report", "--out", str(page), "--results", str(published)]) == 0
+    text = page.read_text()
+    assert "not reproduced" in text
+    assert "0.500 ± 0.100" in text
+    assert json.loads((published / "hopfield.faces.full.json").read_text()) == made
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("run", "hopfield", "--variant", "other"), "has no variant 'other'"),
+        (("claim", "hopfield", "--only", "other"), "Its claims: storage"),
+        (("run", "hopfield", "--set", "memory.nothing=1"), "no setting 'memory.nothing'"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_sentence(capsys, words, sentence):
+    assert run(["study", *words]) == 2
+    assert sentence in capsys.readouterr().err
