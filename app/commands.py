@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.base import discover
 from core.base.errors import HybridError
+from core.formats.table import BACKGROUNDS
 
 OK, OUR_FAULT, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = ("open", "train", "eval", "render", "export", "info", "check", "doctor", "study")
@@ -223,6 +224,20 @@ def _export(command: argparse.ArgumentParser) -> None:
         choices=range(4),
         default=3,
         help="spherical harmonics that a neural colour is turned into (default 3)",
+    )
+    command.add_argument(
+        "--background",
+        choices=BACKGROUNDS,
+        default="picture",
+        help="what a neural background becomes: a picture beside the file (inside a page), a far shell of "
+        "Gaussians, or none (default: %(default)s)",
+    )
+    command.add_argument(
+        "--mesh-cells",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="cells of a mesh's grid along its longest side (default: as fine as the pictures, 256 at most)",
     )
 
 

@@ -92,11 +92,29 @@ def export(arguments: Namespace) -> int:
     """Write a scene in the format its suffix names, and say what was lost."""
     from core.engine.cores import cores_available, use_cores
     from core.formats import export_scene, open_scene
+    from core.formats.table import ExportOptions
 
     use_cores(cores_available())
     path, _ = _scene_of(arguments.scene)
     scene = open_scene(path)
-    print(export_scene(scene, arguments.out, sh_degree=arguments.sh_degree))
+    is_watched = sys.stderr.isatty()
+
+    def progress(share: float, text: str) -> None:
+        if is_watched:
+            print(f"\r\033[K{share:4.0%} {text}", end="", file=sys.stderr, flush=True)
+
+    options = ExportOptions(
+        sh_degree=arguments.sh_degree,
+        background=arguments.background,
+        mesh_cells=arguments.mesh_cells,
+        progress=progress,
+    )
+    try:
+        told = export_scene(scene, arguments.out, options=options)
+    finally:
+        if is_watched:
+            print("\r\033[K", end="", file=sys.stderr)
+    print(told)
     return 0
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.base.errors import FormatError
-from core.formats.table import Format, format_of, suffixes
+from core.formats.table import ExportOptions, Format, format_of, suffixes
 
 if TYPE_CHECKING:
     from core.capture.camera import Camera
     from core.radiance.field import Snapshot
     from core.radiance.parts import SceneParts
     from core.render.backend import Renderer
+
+
+MESH_VIEWS = 40  # around a scene that remembers no cameras
 
 
 def open_scene(path: Path, device: str = "cpu") -> Snapshot:
@@ -55,23 +58,28 @@ def export_scene(
     path: Path,
     cameras: Sequence[Camera] = (),
     renderer: Renderer | None = None,
-    sh_degree: int = 3,
+    options: ExportOptions | None = None,
 ) -> str:
     """Write a scene in the format its suffix names, open the file again and say what was lost.
 
     Without cameras those that the scene remembers are used, without a renderer the best one here.
-    `sh_degree` 0 to 3 is what a scene with fields is baked to.
     """
-    path = Path(path)
+    path, options = Path(path), options or ExportOptions()
     entry = format_of(path)
     if not entry.is_written or path.suffix == ".gltf":
         written = ", ".join(suffix for suffix in suffixes(is_written=True) if suffix != ".gltf")
         raise FormatError(f"{path.name}: this format is only read. Choose one of {written}.")
     from core.formats import compare, equirect
+    from core.render.backend import choose
 
-    cameras = cameras or compare.cameras_of(snapshot, snapshot.parts().summary)
-    parts = _prepared(entry, snapshot, cameras, sh_degree)
-    told = list(_module(entry).write(parts, path) or ())
+    renderer = renderer or choose("auto")
+    views_around = MESH_VIEWS if entry.needs == "views" else compare.VIEWS
+    cameras = cameras or compare.cameras_of(snapshot, snapshot.parts().summary, views_around)
+    if entry.needs == "views":
+        told = _module(entry).write_drawn(snapshot, path, cameras, renderer, options)
+        return " ".join((f"{_size_of_extract(path) / 1e6:.2f} MB.", *told))
+    parts, remarks = _prepared(entry, snapshot, cameras, renderer, options)
+    told = [*(_module(entry).write(parts, path) or ()), *remarks]
     if not entry.is_scene:
         return " ".join((f"{_size_of_extract(path) / 1e6:.2f} MB.", *told))
     sizes, again = _module(entry).info(path)["bytes_by_component"], _module(entry).read(path)
@@ -81,23 +89,36 @@ def export_scene(
         again = equirect.added(again, equirect.read_picture(picture))
         told.append(f"The background lies beside it: {picture.name}.")
     reopened = _assembled(path, again, str(snapshot.device))
-    loss = compare.loss(snapshot, reopened, cameras, renderer)
+    loss = compare.loss(snapshot, reopened, cameras, renderer, has_shell=bool(remarks))
     return " ".join((_sizes(sizes, snapshot), loss, *told))
 
 
 def _prepared(
-    entry: Format, snapshot: Snapshot, cameras: Sequence[Camera], sh_degree: int
-) -> SceneParts:
-    """Return what a format is written from; a scene with fields is baked where they do not fit in."""
+    entry: Format,
+    snapshot: Snapshot,
+    cameras: Sequence[Camera],
+    renderer: Renderer,
+    options: ExportOptions,
+) -> tuple[SceneParts, list[str]]:
+    """Return what a format is written from, and what there is to say about its background.
+
+    A scene with fields is baked where they do not fit in.
+    """
     parts = snapshot.parts()
     if entry.needs != "splats" or parts.kind == "splats":
-        return parts
-    from core.formats import equirect
+        return parts, []
+    from core.formats import equirect, shell
     from core.formats.bake import bake_sh
 
-    baked = bake_sh(snapshot, cameras, sh_degree)
-    picture = equirect.bake(snapshot, cameras) if entry.is_scene else None
-    return baked if picture is None else equirect.added(baked, picture)
+    options.progress(0.1, "asking the fields for colours")
+    baked = bake_sh(snapshot, cameras, options.sh_degree)
+    if not entry.is_scene or options.background == "none":
+        return baked, []
+    if options.background == "shell":
+        options.progress(0.5, "measuring the shell")
+        return shell.with_shell(snapshot, baked, cameras, renderer)
+    picture = equirect.bake(snapshot, cameras)
+    return baked if picture is None else equirect.added(baked, picture), []
 
 
 def _assembled(path: Path, parts: SceneParts, device: str) -> Snapshot:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from core.capture.camera import Camera
+from core.formats.spread import spread
 from core.radiance.field import Snapshot
 from core.radiance.parts import SceneParts
 from core.radiance.sh import BASE, sh_basis
@@ -99,11 +100,7 @@ def _evenly(cameras: Sequence[Camera], most: int) -> list[Camera]:
 
 
 def _around(bounds: np.ndarray) -> list[np.ndarray]:
-    """Return places spread evenly (golden spiral) over a sphere around the scene."""
+    """Return places spread evenly over a sphere around the scene."""
     bounds = np.asarray(bounds, dtype=np.float64)
     middle, radius = bounds.mean(0), max(float(np.linalg.norm(bounds[1] - bounds[0])), 1e-3)
-    height = 1 - 2 * (np.arange(SPREAD_PLACES) + 0.5) / SPREAD_PLACES
-    turn = np.pi * (3 - np.sqrt(5)) * np.arange(SPREAD_PLACES)
-    ring = np.sqrt(1 - height**2)
-    spots = np.stack((ring * np.cos(turn), height, ring * np.sin(turn)), axis=1)
-    return list(middle + radius * spots)
+    return list(middle + radius * spread(SPREAD_PLACES))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.base.events import Event
 from core.capture.camera import Camera, look_at
 from core.radiance.field import Snapshot
 from core.render.backend import Renderer
@@ -17,6 +16,7 @@ from core.render.evaluate import draw
 from core.render.view import BOTH, GAUSSIANS
 
 PICTURES = 4
+VIEWS = 8  # around a scene that remembers no cameras
 LONGEST_SIDE = 320  # pixels; the loss hardly depends on the size
 
 
@@ -24,46 +24,55 @@ def loss(
     scene: Snapshot,
     reopened: Snapshot,
     cameras: Sequence[Camera],
-    renderer: Renderer | None = None,
+    renderer: Renderer,
+    has_shell: bool = False,
 ) -> str:
-    """Return a sentence with the PSNR of the re-opened scene against the original."""
-    if renderer is None:
-        from core.render.backend import choose
+    """Return a sentence with the PSNR of the re-opened scene against the original.
 
-        renderer = choose("auto", _unsaid)
-    chosen = [cameras[k] for k in np.linspace(0, len(cameras) - 1, PICTURES).round().astype(int)]
+    Where a shell of Gaussians stands for the background, Gaussians alone cannot be compared.
+    """
     blends = [GAUSSIANS]
-    if scene.background(_small(chosen[0])) is not None:
+    first = _small(cameras[0])
+    if scene.background(first) is not None:
         blends.append(BOTH)
     found = [
-        _psnr([_error(scene, reopened, camera, renderer, blend) for camera in chosen])
-        for blend in blends
+        _spoken(psnr_of(scene, reopened, cameras, renderer, blend))
+        for blend in (blends[-1:] if has_shell else blends)
     ]
-    kept = reopened.background(_small(chosen[0])) is not None
     if len(found) == 1:
         return f"Re-opened: {found[0]} against the scene."
-    if kept:
+    if reopened.background(first) is not None:
         return f"Re-opened: {found[1]} against the scene, {found[0]} without the background."
     return (
         f"Re-opened: {found[0]} against the scene's Gaussians, view-dependent colour as spherical "
-        f"harmonics; {found[1]} with the background, which this format leaves out."
+        f"harmonics; {found[1]} with the background, which this file leaves out."
     )
 
 
-def cameras_of(scene: Snapshot, summary: dict[str, Any]) -> list[Camera]:
-    """Return the cameras a scene remembers, else some around it."""
+def psnr_of(
+    scene: Snapshot,
+    other: Snapshot,
+    cameras: Sequence[Camera],
+    renderer: Renderer,
+    blend: float,
+) -> float:
+    """Return the PSNR of another scene against this one over some of the cameras, infinite where they are equal."""
+    chosen = [cameras[k] for k in np.linspace(0, len(cameras) - 1, PICTURES).round().astype(int)]
+    errors = [_error(scene, other, camera, renderer, blend) for camera in chosen]
+    mean = sum(errors) / len(errors)
+    return math.inf if mean < 1e-12 else -10 * math.log10(mean)
+
+
+def cameras_of(scene: Snapshot, summary: dict[str, Any], around: int = VIEWS) -> list[Camera]:
+    """Return the cameras a scene remembers, else `around` of them on a wavy ring around it."""
     try:
         remembered = [Camera.from_json(values) for values in summary.get("cameras", [])]
     except (KeyError, TypeError, ValueError):
         remembered = []
-    return remembered or _orbit(scene)
+    return remembered or _orbit(scene, around)
 
 
-def _unsaid(_event: Event) -> None:
-    """Keep the choice to ourselves: the window has announced it already."""
-
-
-def _orbit(scene: Snapshot) -> list[Camera]:
+def _orbit(scene: Snapshot, count: int) -> list[Camera]:
     bounds = np.asarray(scene.bounds, dtype=np.float64)
     middle, size = bounds.mean(0), max(float(np.linalg.norm(bounds[1] - bounds[0])), 1e-3)
     up = np.asarray(scene.up, dtype=np.float64)
@@ -71,8 +80,9 @@ def _orbit(scene: Snapshot) -> list[Camera]:
     side /= np.linalg.norm(side)
     front = np.cross(side, up)
     cameras = []
-    for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
-        center = middle + size * (np.cos(angle) * side + np.sin(angle) * front + 0.3 * up)
+    for angle in np.linspace(0, 2 * np.pi, count, endpoint=False):
+        height = 0.3 + (0.6 * np.cos(5 * angle) if count > VIEWS else 0.0)
+        center = middle + size * (np.cos(angle) * side + np.sin(angle) * front + height * up)
         cameras.append(Camera(look_at(center, middle, up), 300.0, 300.0, 160.0, 120.0, 320, 240))
     return cameras
 
@@ -96,6 +106,5 @@ def _error(
     return float(torch.mean((seen - shown) ** 2))
 
 
-def _psnr(errors: list[float]) -> str:
-    mean = sum(errors) / len(errors)
-    return "no difference" if mean < 1e-12 else f"{-10 * math.log10(mean):.1f} dB"
+def _spoken(decibels: float) -> str:
+    return "no difference" if math.isinf(decibels) else f"{decibels:.1f} dB"

@@ -7,27 +7,47 @@ A format is a row of `FORMATS` and a module under core/formats, imported when us
     write   (SceneParts, path) -> sentences about what did not fit; absent where it is only read
 
 An extract (`is_scene` is False) is for other programs: its module has only `write`, whose sentences
-say what was written, because nothing can be opened again and compared.
+say what was written, because nothing can be opened again and compared. One that needs views is drawn:
+
+    write_drawn   (scene, path, cameras, renderer, options) -> sentences
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from core.base.errors import FormatError
 
+BACKGROUNDS = ("picture", "shell", "none")
+Background = Literal["picture", "shell", "none"]
+
+
+def _untold(_share: float, _text: str) -> None:
+    """Tell nobody how far it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExportOptions:
+    """What a person may choose about an export; a format looks at what concerns it."""
+
+    sh_degree: int = 3  # that a scene with fields is baked to
+    background: Background = "picture"  # what becomes of a neural background
+    mesh_cells: int = 0  # of the grid along its longest side; 0 for what fits the scene
+    progress: Callable[[float, str], None] = _untold  # told a share 0..1 and what is being done
+
 
 @dataclass(frozen=True)
 class Format:
-    """One file format; `needs` says what it is written from: a model's fields, plain Gaussians or the cameras."""
+    """One file format; `needs`: what it is written from (a model's fields, plain Gaussians, cameras, drawn views)."""
 
     name: str
     suffixes: tuple[str, ...]
     module: str  # under core/formats, with `read`, `info` and, where it can be written, `write`
     loses: tuple[str, ...]
-    needs: Literal["splats", "field", "cameras"] = "splats"
+    needs: Literal["splats", "field", "cameras", "views"] = "splats"
     is_written: bool = True
     is_scene: bool = True
     holds_background: bool = False  # else a scene's background becomes a picture beside the file
@@ -37,6 +57,7 @@ _VIEW = "view-dependent colour beyond spherical harmonics"
 _BACKGROUND = "neural background (becomes a picture beside the file)"
 _PANORAMA = "nearness of the neural background (becomes an all-round picture)"
 _NO_HARMONICS = "all view-dependent colour"
+_MESH = ("all but opaque surfaces", _NO_HARMONICS, "what lies beyond the cameras")
 FORMATS = (
     Format(
         "HyRF scene",
@@ -72,6 +93,22 @@ FORMATS = (
         (".points.ply",),
         "pointcloud",
         ("sizes, rotations and opacities", _NO_HARMONICS, "neural background"),
+        is_scene=False,
+    ),
+    Format(
+        "Mesh, PLY",
+        (".mesh.ply",),
+        "mesh",
+        _MESH,
+        needs="views",
+        is_scene=False,
+    ),
+    Format(
+        "Mesh, GLB",
+        (".mesh.glb",),
+        "mesh",
+        _MESH,
+        needs="views",
         is_scene=False,
     ),
     Format(
