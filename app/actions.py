@@ -204,6 +204,20 @@ class ChooseDegree(Action):
 
 
 @dataclass(frozen=True)
+class ChooseBackground(Action):
+    """Export a neural background as a picture, as a far shell of Gaussians, or not at all (none)."""
+
+    value: str = "picture"
+
+
+@dataclass(frozen=True)
+class ChooseMeshCells(Action):
+    """Find a mesh on a grid of so many cells along its longest side; 0 leaves it to the scene."""
+
+    value: int = 0
+
+
+@dataclass(frozen=True)
 class CancelTask(Action):
     """End the long task that runs now."""
 

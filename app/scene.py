@@ -12,6 +12,7 @@ import numpy as np
 
 from app import machine
 from app.engine import use_one_core
+from app.exporting import Write, export_options, export_values
 from app.jobs import EXPORTING, SAVING, SAVING_RUN, Jobs, Task
 from app.opening import MOST_THUMBNAILS, Content, thumbnail
 from app.panels.words import count, data_size, study_name, three_digits
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from core.radiance.field import Snapshot
 
 WEIGH_EVERY_S = 4.0
-MOST_BANDS = 3  # degree of the harmonics that files hold
 BATCH = 12  # thumbnails shown at once
 WEIGHING = "Measuring the size of the scene"
 
@@ -165,7 +165,7 @@ class Scene:
             export__scene_path=str(_free(files / f"{content.name}.hyrf")),
             export__path=str(_free(files / f"{content.name}{self._export_suffix()}")),
             export__format=self._export_suffix(),
-            export__sh_degree=self._sh_degree(),
+            **export_values(self._store),
         )
         self._views.enter(place)
         if capture is not None:
@@ -252,7 +252,7 @@ class Scene:
         from core.formats import save_scene
 
         path = _target(text or str(self._store.get("export.scene_path", "")), ".hyrf")
-        self._write(SAVING, path, save_scene)
+        self._write(SAVING, path, lambda snapshot, path, _task: save_scene(snapshot, path))
 
     def export(self, text: str) -> None:
         """Write the scene in the format the suffix names."""
@@ -260,7 +260,11 @@ class Scene:
 
         renderer = self.engine.renderer if self.engine is not None else None
         path = _target(text or str(self._store.get("export.path", "")), self._export_suffix())
-        write = partial(export_scene, renderer=renderer, sh_degree=self._sh_degree())
+
+        def write(snapshot: Snapshot, path: Path, task: Task) -> str:
+            options = export_options(self._store, task.progress)
+            return export_scene(snapshot, path, renderer=renderer, options=options)
+
         self._write(EXPORTING, path, write)
 
     def choose_format(self, suffix: str) -> None:
@@ -275,10 +279,7 @@ class Scene:
     def _export_suffix(self) -> str:
         return str(self._store.get("export.format", ".ply"))
 
-    def _sh_degree(self) -> int:
-        return int(self._store.get("export.sh_degree", MOST_BANDS))
-
-    def _write(self, name: str, path: Path, write: Callable[[Snapshot, Path], str]) -> None:
+    def _write(self, name: str, path: Path, write: Write) -> None:
         if self._jobs.is_running(name):
             raise FormatError(f"{name} is under way already. Wait for it to end.")
         take = self._snapshot_soon()
@@ -290,7 +291,7 @@ class Scene:
             if snapshot is None:
                 raise FormatError("There is no scene to write yet. Wait for its first picture.")
             path.parent.mkdir(parents=True, exist_ok=True)
-            summary = write(snapshot, path)
+            summary = write(snapshot, path, task)
             task.report(FileWritten(path, f"{path.name}: {summary}"))
             return path, shares_of_file(path)
 

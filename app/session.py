@@ -214,6 +214,10 @@ class Session:
                 self._scene.choose_format(value)
             case actions.ChooseDegree(value):
                 self.store.set("export.sh_degree", int(value))
+            case actions.ChooseBackground(value):
+                self.store.set("export.background", str(value))
+            case actions.ChooseMeshCells(value):
+                self.store.set("export.mesh_cells", int(value))
             case actions.DismissNotice(value):
                 self._readings.dismiss(value)
             case actions.CancelTask():

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from app.actions import ChooseDegree, ChooseFormat, ExportScene, SaveScene
-from app.panels.widgets import Choice, Group, Path, Text
+from app.actions import (
+    ChooseBackground,
+    ChooseDegree,
+    ChooseFormat,
+    ChooseMeshCells,
+    ExportScene,
+    SaveScene,
+)
+from app.panels.widgets import Choice, Group, Number, Path, Text, Widget
 from app.store import Store
-from core.formats.table import FORMATS
+from core.formats.table import BACKGROUNDS, FORMATS, Format
+
+MOST_MESH_CELLS = 1024
 
 
 def panel(store: Store) -> Group:
@@ -37,14 +46,7 @@ def panel(store: Store) -> Group:
                 names=tuple(f"{entry.name} ({entry.suffixes[0]})" for entry in formats),
                 action=ChooseFormat(),
             ),
-            Choice(
-                label="Colour by direction",
-                key="export.sh_degree",
-                tooltip="Degree of the spherical harmonics that a neural colour is turned into",
-                options=(0, 1, 2, 3),
-                names=("None (smallest)", "Degree 1", "Degree 2", "Degree 3 (closest)"),
-                action=ChooseDegree(),
-            ),
+            *_options(chosen),
             Path(
                 label="Export to",
                 key="export.path",
@@ -57,6 +59,44 @@ def panel(store: Store) -> Group:
             Text(tint="secondary", text=f"Loses {', '.join(chosen.loses)}."),
         ),
     )
+
+
+def _options(chosen: Format) -> tuple[Widget, ...]:
+    """Describe what can be chosen about one format."""
+    if chosen.needs == "views":
+        return (
+            Number(
+                label="Mesh grid",
+                key="export.mesh_cells",
+                tooltip="Cells along the longest side, 32 to 1024; 0 is as fine as the pictures, 256 at most",
+                low=0,
+                high=MOST_MESH_CELLS,
+                is_integer=True,
+                action=ChooseMeshCells(),
+            ),
+        )
+    if chosen.needs != "splats":
+        return ()
+    degree = Choice(
+        label="Colour by direction",
+        key="export.sh_degree",
+        tooltip="Degree of the spherical harmonics that a neural colour is turned into",
+        options=(0, 1, 2, 3),
+        names=("None (smallest)", "Degree 1", "Degree 2", "Degree 3 (closest)"),
+        action=ChooseDegree(),
+    )
+    if not chosen.is_scene:
+        return (degree,)
+    behind = "Picture inside the page" if chosen.holds_background else "Picture beside the file"
+    background = Choice(
+        label="Background",
+        key="export.background",
+        tooltip="What a neural background becomes; a shell shows in every program, a picture is closer",
+        options=BACKGROUNDS,
+        names=(behind, "Far shell of Gaussians", "None"),
+        action=ChooseBackground(),
+    )
+    return (degree, background)
 
 
 def chosen_suffix(store: Store) -> tuple[str, ...]:

@@ -37,8 +37,15 @@ def palette(vectors: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     """Cluster vectors by k-means in two stages; as many rows as SOG's viewers expect.
 
     Groups first, then rows within every group in proportion to its members: distances are
-    measured sqrt(P) times less often than to all rows at once.
+    measured sqrt(P) times less often than to all rows at once. Equal vectors, of which a shell of
+    Gaussians without harmonics has many, are one.
     """
+    vectors, back = np.unique(vectors, axis=0, return_inverse=True)
+    labels, rows = _clustered(vectors, seed)
+    return labels[back.reshape(-1)], rows
+
+
+def _clustered(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     count = len(vectors)
     num_rows = min(LARGEST_PALETTE, 2 ** int(np.log2(max(1.0, count / 1024)))) * 1024
     vectors = np.ascontiguousarray(vectors, np.float32)
