@@ -85,8 +85,7 @@ def _compile(report: Report) -> bool:
         with _worker() as child:
             assert child.stdin is not None
             assert child.stdout is not None
-            while not waiting.empty():
-                name = waiting.get()
+            while (name := _next(waiting)) is not None:
                 try:
                     child.stdin.write(f"{name}\n")
                     child.stdin.flush()
@@ -103,6 +102,14 @@ def _compile(report: Report) -> bool:
     with ThreadPoolExecutor(workers, "compile") as pool:
         list(pool.map(work, range(workers)))
     return len(finished) == len(MODULES)
+
+
+def _next(waiting: queue.SimpleQueue[str]) -> str | None:
+    """Take the next module; another worker may have taken the last one a moment ago."""
+    try:
+        return waiting.get_nowait()
+    except queue.Empty:
+        return None
 
 
 def _worker() -> subprocess.Popen[str]:
