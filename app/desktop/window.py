@@ -136,7 +136,7 @@ class Window:
                 return
             num_drawn += self.turn(is_hurried=frames is not None)
 
-    def wait_for_picture(self, limit_s: float = 120.0) -> None:
+    def wait_for_picture(self, limit_s: float = 300.0) -> None:
         """Draw until what is being opened shows its first picture: a screenshot before shows none."""
         until = time.monotonic() + limit_s
         calm_at = time.monotonic()
@@ -149,7 +149,7 @@ class Window:
                 calm_at = time.monotonic()
             elif time.monotonic() - calm_at > CALM_S:
                 return  # nothing is being opened, or it could not be
-            self.turn(is_hurried=True)
+            self.turn(is_hurried=not is_busy)  # frames would take the imports' time
 
     def turn(self, *, is_hurried: bool = False) -> bool:
         """Wait for something to do and do it; return whether a frame was drawn."""
