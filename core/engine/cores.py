@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-BACKGROUND = 2  # niceness of training beside a window: two thirds of a drawing thread's weight
+BACKGROUND = 3  # niceness of training beside a window: half of a drawing thread's weight
 CPU_QUOTA = Path(
     "/sys/fs/cgroup/cpu.max"
 )  # containers: "<microseconds> <period>" or "max <period>"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-TARGET_MS = 25.0  # with what the window adds, an input is answered within a tenth of a second
+TARGET_MS = 16.0  # with what the window adds, an input is answered within a tenth of a second
 FLOOR = 320, 180  # a moving picture is no smaller: below, saving pixels saves little time
 SMALLEST = 1 / 4  # of the width and of the height
 STEPS = 16  # sizes are multiples of a sixteenth, so that they do not flicker from frame to frame
