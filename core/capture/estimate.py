@@ -89,6 +89,7 @@ def match(job: Path, settings: dict[str, Any]) -> None:
     pairing.match_list_path = str(job / "pairs.txt")
     pairing.block_size = PAIRS_AT_ONCE
     pairs = choose_pairs(descriptors)
+    print(f"Comparing {len(pairs)} pairs", flush=True)
     (job / "pairs.txt").write_text(pairs_text(names, pairs), "utf-8")
     matching = pycolmap.FeatureMatchingOptions()
     matching.num_threads, matching.use_gpu = settings["threads"], False

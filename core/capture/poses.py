@@ -44,12 +44,14 @@ KEPT_S = 14 * 24 * 3600.0  # that unfinished work is kept for
 WAIT_S = 0.5
 
 PREPARING = "Reading the photographs"
+MATCHING = "Matching pictures"
 # what the process is at: a line of its log with numbers done and of how many
 STAGES = (
-    ("Finding features", "pictures", re.compile(r"Processed file \[(\d+)/(\d+)\]"), 0),
-    ("Matching pictures", "parts", re.compile(r"Processing block \[(\d+)/(\d+)"), 1),
-    ("Placing cameras", "pictures", re.compile(r"Placed picture \[(\d+)/(\d+)\]"), 0),
+    ("Finding features", "pictures", re.compile(r"Processed file \[(\d+)/(\d+)\]")),
+    (MATCHING, "pairs", re.compile(r"Processing block \[(\d+)/(\d+)")),
+    ("Placing cameras", "pictures", re.compile(r"Placed picture \[(\d+)/(\d+)\]")),
 )
+PAIRS = re.compile(r"Comparing (\d+) pairs")
 
 
 @dataclass(frozen=True)
@@ -228,17 +230,22 @@ class StageReport:
     def __init__(self, how: Opening) -> None:
         self._report: Callable[[Progress], None] = how.report
         self._under_way = ""
+        self._pairs = 0
 
     def show(self, lines: Iterable[str]) -> None:
         """Report the last thing these lines say."""
         latest = None
         for line in lines:
-            for name, unit, pattern, begun in STAGES:
+            if match := PAIRS.search(line):
+                self._pairs = int(match[1])
+            for name, unit, pattern in STAGES:
                 if match := pattern.search(line):
-                    latest = (name, unit, int(match[1]) - begun, int(match[2]))
+                    latest = (name, unit, int(match[1]), int(match[2]))
                     self._enter(name)
         if latest:
             name, unit, done, total = latest
+            if name == MATCHING:  # a block that begins, of so many pairs
+                done, total = (done - 1) * self._pairs // max(1, total), self._pairs
             # the end of a stage is told by the next one: a last picture is not the last of the work
             fraction = min(0.99, done / max(1, total))
             self._report(Progress(name, fraction, f"{done} of {total} {unit}"))
