@@ -164,6 +164,11 @@ def _train(command: argparse.ArgumentParser) -> None:
 
 def _model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--study", choices=scene_models(), help="model (default: hyrf)")
+    command.add_argument(
+        "--start",
+        metavar="FILE",
+        help="scene file in the capture's coordinates whose Gaussians training starts from (any format that opens)",
+    )
     command.add_argument("--variant", help="ablation of the model, for example no_fields")
     command.add_argument(
         "--preset", help="quick, full, paper or urban (default: what suits the machine)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from app.actions import Action, OpenDemo, OpenPath
@@ -38,6 +39,8 @@ def _plan(arguments: Namespace) -> TrainingPlan:
     settings = dict(parse_settings(arguments.set))
     if arguments.steps:
         settings["steps"] = str(arguments.steps)
+    if arguments.start:
+        settings["start"] = str(Path(arguments.start).expanduser().absolute())
     names = ("study", "preset", "variant", "seeds", "seed", "max_size")
     asked = {name: getattr(arguments, name) for name in names}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}

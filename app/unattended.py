@@ -240,6 +240,8 @@ def _settings(arguments: Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = dict(parse_settings(arguments.set))
     if arguments.steps:
         settings["steps"] = arguments.steps
+    if arguments.start:
+        settings["start"] = str(Path(arguments.start).expanduser().absolute())
     return settings
 
 

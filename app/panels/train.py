@@ -34,6 +34,7 @@ from app.panels.widgets import (
 from app.panels.words import named, preset_name, study_name
 from app.store import Store
 from core.base.config import Knob
+from core.formats.table import suffixes
 
 FINEST_SLIDER = 200  # a value below this part of its range is typed, not dragged
 LONGEST_SLIDER = 1000  # whole numbers with a longer range are typed
@@ -220,6 +221,16 @@ def knob_widget(knob: Knob) -> Widget:
     if knob.kind == "choice":
         names = tuple(named(choice) for choice in knob.choices)
         return Choice(knob.label, key, tooltip, options=knob.choices, names=names, action=action)
+    if knob.key == "start":
+        return Path(
+            knob.label,
+            key,
+            tooltip,
+            mode="open_file",
+            suffixes=suffixes(),
+            button="Choose",
+            action=action,
+        )
     if knob.kind not in ("int", "float"):
         return Readout(knob.label, key, tooltip)
     is_integer = knob.kind == "int"

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from core.base.errors import FormatError
+from core.capture.camera import Similarity
 from core.radiance.parts import SceneParts
 
 LARGEST_LOG_SCALE = 60.0  # beyond, the size of a Gaussian is no 32-bit number
@@ -53,6 +54,26 @@ class PlainSplats:
         """Return some rows, in that order."""
         return PlainSplats(
             **{k: np.ascontiguousarray(values[rows]) for k, values in self.arrays().items()}
+        )
+
+    def moved(self, frame: Similarity) -> PlainSplats:
+        """Bring the Gaussians into another frame; their harmonics turn with them."""
+        from scipy.spatial.transform import Rotation
+
+        from core.radiance.sh import rotate_sh
+
+        quats, sh_coeffs = self.quats, self.sh_coeffs
+        if not np.array_equal(frame.rotation, np.eye(3)):
+            # in the order (w, x, y, z): turn first as before, then by the frame
+            own = Rotation.from_quat(quats[:, [1, 2, 3, 0]].astype(np.float64))
+            quats = (Rotation.from_matrix(frame.rotation) * own).as_quat()[:, [3, 0, 1, 2]]
+            sh_coeffs = rotate_sh(sh_coeffs, frame.rotation)
+        return PlainSplats(
+            means=frame.apply(self.means.astype(np.float64)).astype(np.float32),
+            log_scales=(self.log_scales + np.log(frame.scale)).astype(np.float32),
+            quats=quats.astype(np.float32),
+            opacity_logits=self.opacity_logits,
+            sh_coeffs=sh_coeffs.astype(np.float32),
         )
 
     def half_turned(self, axis: Literal["x", "z"]) -> PlainSplats:
@@ -107,28 +128,18 @@ def scene_of(path: Path, splats: PlainSplats, is_antialiased: bool = False) -> S
 
 def exported(scene: SceneParts, path: Path) -> PlainSplats:
     """Return a scene's Gaussians in the coordinates of its capture, rotations of unit length."""
-    from scipy.spatial.transform import Rotation
-
-    from core.radiance.sh import rotate_sh
     from core.radiance.sh_splats import sh_coeffs_of
 
     arrays = {name: part.values for name, part in scene.parts.items()}
-    means = arrays["means"].astype(np.float64)
-    if not len(means):
+    if not len(arrays["means"]):
         raise FormatError(f"{path.name}: there are no Gaussians to write.")
-    to_original, sh_coeffs = scene.to_original, sh_coeffs_of(scene)
-    quats, rotation = arrays["quats"].astype(np.float64), to_original.rotation
-    if not np.array_equal(rotation, np.eye(3)):
-        # in the order (w, x, y, z): turn first as before, then by the frame
-        turned = Rotation.from_matrix(rotation) * Rotation.from_quat(quats[:, [1, 2, 3, 0]])
-        quats, sh_coeffs = turned.as_quat()[:, [3, 0, 1, 2]], rotate_sh(sh_coeffs, rotation)
     return PlainSplats(
-        means=to_original.apply(means).astype(np.float32),
-        log_scales=(arrays["log_scales"] + np.log(to_original.scale)).astype(np.float32),
-        quats=quats.astype(np.float32),
+        means=arrays["means"],
+        log_scales=arrays["log_scales"],
+        quats=arrays["quats"].astype(np.float32),
         opacity_logits=arrays["opacity_logits"].reshape(-1).astype(np.float32),
-        sh_coeffs=sh_coeffs.astype(np.float32),
-    )
+        sh_coeffs=sh_coeffs_of(scene).astype(np.float32),
+    ).moved(scene.to_original)
 
 
 def describe(scene: SceneParts, path: Path) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+BALL_SHARE = (
+    0.8  # the demo's 30,000 Gaussians as balls: 27.2 dB; whole 24.7, the mean of all axes 25.6
+)
 COLOR_MARGIN = 1 / 512  # keeps the logit of a colour of exactly 0 or 1 finite
 
 
@@ -44,3 +47,13 @@ def logit(values: np.ndarray) -> np.ndarray:
 def color_logits(colors: np.ndarray) -> np.ndarray:
     """Return logits of colours 0..1, clamped so that pure black and white stay finite."""
     return logit(np.clip(colors, COLOR_MARGIN, 1 - COLOR_MARGIN)).astype(np.float32)
+
+
+def ball_sizes(log_scales: np.ndarray, low: float = 1e-4, high: float = 0.999) -> np.ndarray:
+    """Return the standard deviation [P] of a ball that covers about as much as an ellipsoid with log scales [P, 3].
+
+    BALL_SHARE of the geometric mean of the two larger axes: what is seen of a flat disc is hardly ever its edge.
+    """
+    larger = np.sort(log_scales, axis=1)[:, 1:].mean(axis=1, dtype=np.float64)
+    sizes = BALL_SHARE * np.exp(np.clip(larger, -50, 50))
+    return np.clip(sizes, low, high).astype(np.float32)

@@ -38,6 +38,7 @@ from core.radiance.splats import Splats
 from core.radiance.visible import visible_rows
 from core.render.backend import Layers, choose
 from core.render.evaluate import matrices, mean_of, measure
+from core.studies.starting import Start, opened, tell
 from core.study import Metrics, Setup, Study
 
 AVERAGE_EVERY = 4  # steps: neighbours are too alike to be worth the time
@@ -63,6 +64,11 @@ class PhotoConfig(Config):
         ge=0,
         title="Gaussians to start with",
         description="Thin out or fill up the seed points to this many; 0 keeps them as they are.",
+    )
+    start: str = Field(
+        "",
+        title="Start from",
+        description="Scene file, in the capture's coordinates, whose Gaussians are the first; none: seed points.",
     )
     initial_opacity: float = Field(
         0.1,
@@ -155,6 +161,10 @@ class PhotoStudy(Study):
         """Return the Gaussians to start from, at points [P, 3] with colours [P, 3] 0..1."""
         raise TypeError(f"{type(self).__name__} does not say how its Gaussians start")
 
+    def build_from(self, start: Start) -> GaussianModel:
+        """Return the Gaussians of a scene file, as far as the model holds them."""
+        return self.build_model(start.splats.means.astype(np.float64), start.colors)
+
     def prepare(self) -> None:
         """Place the first Gaussians, choose the renderer and line up the photographs."""
         setup, config = self.setup, self.config
@@ -162,12 +172,7 @@ class PhotoStudy(Study):
             raise CaptureError(f"{self.capture.name}: no photograph is left to learn from.")
         prefer = "cuda" if self.device.type == "cuda" else "cpu"
         self.renderer = choose(prefer, setup.report)
-        rng = np.random.default_rng(setup.seed)
-        points = self.capture.points.astype(np.float64)
-        colors = self.capture.point_colors.astype(np.float64) / 255
-        count = min(config.seed_gaussians or len(points), config.density.cap)
-        points, colors = grown_points(points, colors, count, rng)
-        self.model = self.build_model(points, colors)
+        count = self._begin()
         self.photos = PhotoSupply(
             self.capture.train, setup.device, setup.seed, self.ranks.rank, self.ranks.world
         )
@@ -176,6 +181,19 @@ class PhotoStudy(Study):
         self.density = DensityControl(config.density, count, self.extent, generator)
         self.average = ParameterMean()
         self._measure_sizes()
+
+    def _begin(self) -> int:
+        """Build the model from a scene file or from the seed points; return its number of Gaussians."""
+        if self.config.start:
+            start = opened(self.config.start, self.capture)
+            self.model = self.build_from(start)
+            tell(start, self.model.scene(0), self.capture, self.renderer, self.setup.report)
+            return len(start.splats)
+        rng = np.random.default_rng(self.setup.seed)
+        points, colors = self.capture.points.astype(np.float64), self.capture.point_colors / 255.0
+        count = min(self.config.seed_gaussians or len(points), self.config.density.cap)
+        self.model = self.build_model(*grown_points(points, colors, count, rng))
+        return count
 
     @property
     def extent(self) -> float:

@@ -15,7 +15,7 @@ from core.capture.camera import Camera
 from core.nn.adam import RowAdam
 from core.radiance.fields import Box, HybridFields, Space, space_of
 from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
-from core.radiance.init import color_logits, logit, neighbour_distance
+from core.radiance.init import ball_sizes, color_logits, logit, neighbour_distance
 from core.radiance.merge import (
     merged_opacities,
     merged_quats,
@@ -27,6 +27,7 @@ from core.radiance.model import Leaves, Placement, Shared, Surroundings
 from core.radiance.schedule import decayed
 from core.radiance.splats import Splats
 from core.studies.photographs import PhotoConfig, PhotoStudy
+from core.studies.starting import Start
 from core.study import Setup
 
 
@@ -274,18 +275,44 @@ class Hyrf(PhotoStudy):
 
     def build_model(self, points: np.ndarray, colors: np.ndarray) -> HyrfModel:
         """Start every Gaussian as a ball as large as the gap to its neighbours."""
+        values = {
+            "means": points,
+            "color_logits": color_logits(colors),
+            "scale_logits": logit(neighbour_distance(points).astype(np.float64)),
+            "opacity_logits": np.full(len(points), logit(np.float64(self.config.initial_opacity))),
+        }
+        return self._model(values, points)
+
+    @torch.no_grad()
+    def build_from(self, start: Start) -> HyrfModel:
+        """Take over places, opacities and colours from all sides; sizes become those of balls.
+
+        Rotations, unequal axes and view-dependent colour belong to the fields and begin anew.
+        """
+        splats = start.splats
+        count = len(splats)
+        zeros = np.zeros(count)
+        values = {
+            "means": splats.means,
+            "color_logits": color_logits(start.colors),
+            "scale_logits": zeros,
+            "opacity_logits": zeros,
+        }
+        model = self._model(values, splats.means.astype(np.float64))
+        held = model.explicit
+        sizes = torch.as_tensor(ball_sizes(splats.log_scales), device=self.device)
+        alphas = torch.sigmoid(torch.as_tensor(splats.opacity_logits, device=self.device))
+        rows = torch.arange(count, device=self.device)
+        placed = model.place(Placement(rows, held["means"], sizes[:, None].expand(-1, 3), alphas))
+        model.explicit = {name: values.contiguous() for name, values in placed.items()}
+        return model
+
+    def _model(self, values: Mapping[str, np.ndarray], points: np.ndarray) -> HyrfModel:
         config, device = self.config, self.device
         cameras = [photo.camera for photo in self.capture.train]
         space: Space = space_of(cameras, config.box, points)
         generator = torch.Generator().manual_seed(self.setup.seed)
         fields = HybridFields(self.hybrid.fields, generator).to(device)
-        count = len(points)
-        values = {
-            "means": points,
-            "color_logits": color_logits(colors),
-            "scale_logits": logit(neighbour_distance(points).astype(np.float64)),
-            "opacity_logits": np.full(count, logit(np.float64(config.initial_opacity))),
-        }
         explicit = {
             name: torch.as_tensor(value, dtype=torch.float32, device=device).contiguous()
             for name, value in values.items()

@@ -19,6 +19,7 @@ from core.radiance.sh_seen import seen_colors
 from core.radiance.sh_splats import SplatScene
 from core.radiance.splats import Splats
 from core.studies.photographs import PhotoConfig, PhotoStudy
+from core.studies.starting import Start
 
 SH_BAND_0 = 0.28209479177387814  # the constant spherical harmonic
 
@@ -101,9 +102,12 @@ class Config(PhotoConfig):
 class SplatModel:
     """Fifty-nine explicit numbers per Gaussian at degree 3 and nothing shared."""
 
-    def __init__(self, config: Config, explicit: Leaves, around: Surroundings) -> None:
+    def __init__(
+        self, config: Config, explicit: Leaves, around: Surroundings, least_degree: int = 0
+    ) -> None:
         self.config, self.explicit, self.around = config, explicit, around
-        self.degree = config.sh_degree if config.degree_every <= 0 else 0
+        self.least_degree = least_degree  # bands that take part from the first step
+        self.degree = config.sh_degree if config.degree_every <= 0 else least_degree
 
     def decode(self, leaves: Leaves, camera: Camera) -> Splats:
         """Activate gathered rows for a camera."""
@@ -163,7 +167,8 @@ class SplatModel:
         """Let the next colour band join when its time has come."""
         config = self.config
         if config.degree_every > 0:
-            self.degree = min(config.sh_degree, int(progress / config.degree_every))
+            due = max(self.least_degree, int(progress / config.degree_every))
+            self.degree = min(config.sh_degree, due)
 
     def scene(self, step: int) -> SplatScene:
         """Return a detached copy."""
@@ -190,22 +195,44 @@ class Splats3dgs(PhotoStudy):
 
     def build_model(self, points: np.ndarray, colors: np.ndarray) -> SplatModel:
         """Start every Gaussian as a ball as large as the gap to its neighbours."""
-        config, count = self.config, len(points)
-        degree = 0 if self.setup.variant == "sh0" else config.sh_degree
+        count, degree = len(points), self._degree
         values = {
             "means": points,
             "quats": np.tile((1.0, 0.0, 0.0, 0.0), (count, 1)),
             "log_scales": np.tile(np.log(neighbour_distance(points))[:, None], (1, 3)),
-            "opacity_logits": np.full(count, logit(np.float64(config.initial_opacity))),
+            "opacity_logits": np.full(count, logit(np.float64(self.config.initial_opacity))),
             "sh_dc": ((colors - 0.5) / SH_BAND_0)[:, None, :],
             "sh_rest": np.zeros((count, (degree + 1) ** 2 - 1, 3)),
         }
+        return self._model(values)
+
+    def build_from(self, start: Start) -> SplatModel:
+        """Take over every number; bands above the model's degree are cut off, missing ones are zero."""
+        splats, degree = start.splats, self._degree
+        coeffs = np.zeros((len(splats), (degree + 1) ** 2, 3))
+        shared = min(coeffs.shape[1], splats.sh_coeffs.shape[1])
+        coeffs[:, :shared] = splats.sh_coeffs[:, :shared]
+        values = {
+            "means": splats.means,
+            "quats": splats.quats,
+            "log_scales": splats.log_scales,
+            "opacity_logits": splats.opacity_logits,
+            "sh_dc": coeffs[:, :1],
+            "sh_rest": coeffs[:, 1:],
+        }
+        return self._model(values, min(degree, splats.sh_degree))
+
+    @property
+    def _degree(self) -> int:
+        return 0 if self.setup.variant == "sh0" else self.config.sh_degree
+
+    def _model(self, values: Mapping[str, np.ndarray], least_degree: int = 0) -> SplatModel:
         explicit = {
             name: torch.as_tensor(value, dtype=torch.float32, device=self.device).contiguous()
             for name, value in values.items()
         }
-        config = config.model_copy(update={"sh_degree": degree})
-        return SplatModel(config, explicit, self.surroundings())
+        config = self.config.model_copy(update={"sh_degree": self._degree})
+        return SplatModel(config, explicit, self.surroundings(), least_degree)
 
     def configure(self, config: Any) -> None:
         """Apply live edits."""
