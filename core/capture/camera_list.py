@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def read_llff(folder: Path) -> Listing:
     """Read poses_bounds.npy; its rows belong to the pictures in byte order of their names."""
     try:
         table = np.load(folder / "poses_bounds.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, TokenError) as error:
         raise CaptureError(f"poses_bounds.npy cannot be read ({error}). Export it again.") from None
     paths = pictures_in(folder / "images")
     paths.sort(key=lambda path: path.name.encode("utf-8", "surrogateescape"))

@@ -138,7 +138,7 @@ def _read_xml(path: Path, pictures: PictureFolder) -> tuple[list[Frame], list[st
         raise CaptureError(f"{path.name}: defines entities, which no camera file needs; refused.")
     try:
         chunk = ElementTree.fromstring(content).find(".//chunk")
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # also an unknown encoding
         raise CaptureError(f"{path.name} is not valid XML ({error}). Export it again.") from None
     if chunk is None:
         raise CaptureError(f"{path.name}: holds no chunk of cameras. Export the cameras again.")
@@ -157,7 +157,8 @@ def _read_xml(path: Path, pictures: PictureFolder) -> tuple[list[Frame], list[st
         lens = lenses.get(camera.get("sensor_id"))
         if lens is None:
             raise CaptureError(f"{where}: its sensor has no calibration. Export the cameras again.")
-        to_world = placed.get(camera.get("component_id"), whole) @ to_chunk
+        with np.errstate(invalid="ignore", over="ignore"):  # such poses are left out later, by name
+            to_world = placed.get(camera.get("component_id"), whole) @ to_chunk
         frames.append(Frame(name, pictures.find(name), to_world, lens))
     told = f"{unplaced} of {len(frames) + unplaced} cameras in {path.name} were not aligned."
     return frames, [told] if unplaced else []
@@ -222,7 +223,8 @@ def _numbers(text: str, count: int, where: str) -> np.ndarray:
     except ValueError:
         values = np.zeros(0)
     if len(values) != count:
-        raise CaptureError(f"{where}: {count} numbers are expected, not '{text.strip()[:40]}'.")
+        found = " ".join(text.split())[:40]
+        raise CaptureError(f"{where}: {count} numbers are expected, not '{found}'.")
     return values
 
 
