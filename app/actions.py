@@ -183,6 +183,20 @@ class SaveScene(Action):
 
 
 @dataclass(frozen=True)
+class ChooseQuality(Action):
+    """Keep the scene in its .hyrf file as closely as this (core/formats/quality.py)."""
+
+    value: str = "best"
+
+
+@dataclass(frozen=True)
+class LimitSize(Action):
+    """Save a .hyrf file of at most so many MB; 0 for no limit."""
+
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
 class ExportScene(Action):
     """Export the scene; the suffix chooses the format."""
 

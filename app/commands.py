@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.base import discover
 from core.base.errors import HybridError
+from core.formats.quality import Quality
 from core.formats.table import BACKGROUNDS
 
 OK, OUR_FAULT, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -236,6 +237,16 @@ def _export(command: argparse.ArgumentParser) -> None:
         default="picture",
         help="what a neural background becomes: a picture beside the file (inside a page), a far shell of "
         "Gaussians, or none (default: %(default)s)",
+    )
+    command.add_argument(
+        "--quality",
+        choices=tuple(quality.value for quality in Quality),
+        help="how closely a .hyrf file keeps the scene (default: best)",
+    )
+    command.add_argument(
+        "--at-most",
+        metavar="SIZE",
+        help="the closest .hyrf file of at most this size, for example 8MB or 500kB",
     )
     command.add_argument(
         "--mesh-cells",

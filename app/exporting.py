@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from app.jobs import Task
 from app.store import Store
+from core.formats.quality import Goal
 from core.formats.table import ExportOptions
 
 if TYPE_CHECKING:
     from core.radiance.field import Snapshot
+    from core.render.backend import Renderer
 
 Write = Callable[["Snapshot", Path, Task], str]
 
@@ -23,6 +25,8 @@ def export_values(store: Store) -> dict[str, Any]:
         "export__sh_degree": store.get("export.sh_degree", usual.sh_degree),
         "export__background": store.get("export.background", usual.background),
         "export__mesh_cells": store.get("export.mesh_cells", usual.mesh_cells),
+        "export__quality": store.get("export.quality", Goal().quality.value),
+        "export__most_mb": store.get("export.most_mb", 0.0),
     }
 
 
@@ -35,3 +39,16 @@ def export_options(store: Store, progress: Callable[[float, str], None]) -> Expo
         mesh_cells=int(chosen["export__mesh_cells"]),
         progress=progress,
     )
+
+
+def save_as_chosen(store: Store, renderer: Renderer | None) -> Write:
+    """Return what saves the scene as closely, or as small, as was chosen."""
+
+    def write(snapshot: Snapshot, path: Path, _task: Task) -> str:
+        from core.formats import save_scene
+
+        chosen = export_values(store)
+        goal = Goal.of(chosen["export__quality"], chosen["export__most_mb"])
+        return save_scene(snapshot, path, goal, renderer)
+
+    return write

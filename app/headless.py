@@ -92,8 +92,10 @@ def export(arguments: Namespace) -> int:
     """Write a scene in the format its suffix names, and say what was lost."""
     from core.engine.cores import cores_available, use_cores
     from core.formats import export_scene, open_scene
+    from core.formats.quality import Goal
     from core.formats.table import ExportOptions
 
+    goal = Goal.asked(arguments.quality, arguments.at_most)
     use_cores(cores_available())
     path, _ = _scene_of(arguments.scene)
     scene = open_scene(path)
@@ -107,6 +109,7 @@ def export(arguments: Namespace) -> int:
         sh_degree=arguments.sh_degree,
         background=arguments.background,
         mesh_cells=arguments.mesh_cells,
+        goal=goal,
         progress=progress,
     )
     try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from app import machine
 from app.engine import use_one_core
-from app.exporting import Write, export_options, export_values
+from app.exporting import Write, export_options, export_values, save_as_chosen
 from app.jobs import EXPORTING, SAVING, SAVING_RUN, Jobs, Task
 from app.opening import MOST_THUMBNAILS, Content, thumbnail
 from app.panels.words import count, data_size, study_name, three_digits
@@ -249,10 +249,9 @@ class Scene:
 
     def save(self, text: str) -> None:
         """Write the scene to a .hyrf file."""
-        from core.formats import save_scene
-
+        renderer = self.engine.renderer if self.engine is not None else None
         path = _target(text or str(self._store.get("export.scene_path", "")), ".hyrf")
-        self._write(SAVING, path, lambda snapshot, path, _task: save_scene(snapshot, path))
+        self._write(SAVING, path, save_as_chosen(self._store, renderer))
 
     def export(self, text: str) -> None:
         """Write the scene in the format the suffix names."""

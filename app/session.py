@@ -212,6 +212,10 @@ class Session:
                 self._scene.export(value)
             case actions.ChooseFormat(value):
                 self._scene.choose_format(value)
+            case actions.ChooseQuality(value):
+                self.store.set("export.quality", value)
+            case actions.LimitSize(value):
+                self.store.set("export.most_mb", float(value))
             case actions.ChooseDegree(value):
                 self.store.set("export.sh_degree", int(value))
             case actions.ChooseBackground(value):

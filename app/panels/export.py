@@ -7,11 +7,14 @@ from app.actions import (
     ChooseDegree,
     ChooseFormat,
     ChooseMeshCells,
+    ChooseQuality,
     ExportScene,
+    LimitSize,
     SaveScene,
 )
 from app.panels.widgets import Choice, Group, Number, Path, Text, Widget
 from app.store import Store
+from core.formats.quality import Quality
 from core.formats.table import BACKGROUNDS, FORMATS, Format
 
 MOST_MESH_CELLS = 1024
@@ -29,6 +32,21 @@ def panel(store: Store) -> Group:
     return Group(
         "Save and export",
         (
+            Choice(
+                label="Quality",
+                key="export.quality",
+                tooltip="How closely the scene file keeps the scene; each step down makes it about a fifth smaller",
+                options=tuple(quality.value for quality in Quality),
+                names=tuple(quality.value.capitalize() for quality in Quality),
+                action=ChooseQuality(),
+            ),
+            Number(
+                label="At most (MB)",
+                key="export.most_mb",
+                tooltip="The scene file is made this small, if need be with fewer Gaussians; 0 for no limit",
+                low=0.0,
+                action=LimitSize(),
+            ),
             Path(
                 label="Scene file",
                 key="export.scene_path",

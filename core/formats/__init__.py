@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.base.errors import FormatError
+from core.base.errors import ConfigError, FormatError
+from core.formats.quality import Goal
 from core.formats.table import ExportOptions, Format, format_of, suffixes
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 MESH_VIEWS = 40  # around a scene that remembers no cameras
+NATIVE = ".hyrf"
+BEST = Goal()
 
 
 def open_scene(path: Path, device: str = "cpu") -> Snapshot:
@@ -45,12 +48,15 @@ def size_of(path: Path) -> dict[str, int]:
     return {"total": facts["bytes"], **facts["bytes_by_component"]}
 
 
-def save_scene(snapshot: Snapshot, path: Path) -> str:
-    """Save a scene as it is in the native format; return a sentence about its size."""
+def save_scene(
+    snapshot: Snapshot, path: Path, goal: Goal = BEST, renderer: Renderer | None = None
+) -> str:
+    """Save a scene in the native format, as close or as small as asked for; return what came of it."""
     from core.formats import hyrf
 
-    hyrf.write(snapshot.parts(), Path(path))
-    return _sizes(hyrf.info(Path(path))["bytes_by_component"], snapshot)
+    path = Path(path)
+    told = _write_native(snapshot, path, goal, (), renderer)
+    return " ".join((_sizes(hyrf.info(path)["bytes_by_component"], snapshot), *told))
 
 
 def export_scene(
@@ -69,6 +75,8 @@ def export_scene(
     if not entry.is_written or path.suffix == ".gltf":
         written = ", ".join(suffix for suffix in suffixes(is_written=True) if suffix != ".gltf")
         raise FormatError(f"{path.name}: this format is only read. Choose one of {written}.")
+    if options.goal is not None and entry.suffixes[0] != NATIVE:
+        raise ConfigError(f"{path.name}: quality and size are chosen for {NATIVE} files only.")
     from core.formats import compare, equirect
     from core.render.backend import choose
 
@@ -79,7 +87,10 @@ def export_scene(
         told = _module(entry).write_drawn(snapshot, path, cameras, renderer, options)
         return " ".join((f"{_size_of_extract(path) / 1e6:.2f} MB.", *told))
     parts, remarks = _prepared(entry, snapshot, cameras, renderer, options)
-    told = [*(_module(entry).write(parts, path) or ()), *remarks]
+    if entry.suffixes[0] == NATIVE:
+        told = _write_native(snapshot, path, options.goal or BEST, cameras, renderer)
+    else:
+        told = [*(_module(entry).write(parts, path) or ()), *remarks]
     if not entry.is_scene:
         return " ".join((f"{_size_of_extract(path) / 1e6:.2f} MB.", *told))
     sizes, again = _module(entry).info(path)["bytes_by_component"], _module(entry).read(path)
@@ -91,6 +102,24 @@ def export_scene(
     reopened = _assembled(path, again, str(snapshot.device))
     loss = compare.loss(snapshot, reopened, cameras, renderer, has_shell=bool(remarks))
     return " ".join((_sizes(sizes, snapshot), loss, *told))
+
+
+def _write_native(
+    snapshot: Snapshot,
+    path: Path,
+    goal: Goal,
+    cameras: Sequence[Camera],
+    renderer: Renderer | None,
+) -> list[str]:
+    """Write a .hyrf file; only where something may be left out the scene is looked at."""
+    from core.formats import compare, hyrf, smaller
+    from core.render.backend import choose
+
+    if goal.most_bytes is None and not smaller.pruned_share(goal.quality.rung):
+        hyrf.write(snapshot.parts(), path, goal.quality.coarseness)
+        return []
+    cameras = cameras or compare.cameras_of(snapshot, snapshot.parts().summary)
+    return smaller.write(snapshot, path, goal, cameras, renderer or choose("auto"))
 
 
 def _prepared(

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from core.base.errors import FormatError
 from core.formats.files import checked_file
@@ -32,7 +33,7 @@ _ZIP_ERRORS = (
 )
 
 
-def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
+def write_archive(path: Path | BinaryIO, members: Mapping[str, bytes]) -> None:
     """Write members side by side, stored as they are."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():

@@ -13,6 +13,7 @@ ignored; a newer major version is refused. Files of version 1 are read (hyrf_fir
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import zlib
@@ -37,7 +38,7 @@ from core.formats.hyrf_meta import (
     to_json,
 )
 from core.formats.packing import squeeze, unpacked_bytes, unsqueeze
-from core.formats.precision import Quality
+from core.formats.quality import Quality
 from core.radiance.parts import Coding, Part, SceneParts
 
 VERSION = (2, 0)
@@ -63,16 +64,17 @@ class _Meta(Meta):
 def write(scene: SceneParts, path: Path, coarseness: float = Quality.BEST.coarseness) -> None:
     """Write a scene; the file takes its name only after it was read back."""
     path = Path(path)
-    meta, payload = _packed(scene, path, coarseness)
-    members = {
-        META: to_json({"format": "hyrf", "version": list(VERSION)}),
-        DESCRIPTION: squeeze(to_json(meta)),
-        SUMMARY: squeeze(to_json(scene.summary, SUMMARY_DIGITS)),
-        ARRAYS: payload,
-    }
+    members = _members(scene, path, coarseness)
     with replacing(path) as temporary:
         write_archive(temporary, members)
         read(temporary)
+
+
+def encoded(scene: SceneParts, coarseness: float) -> bytes:
+    """Return the bytes of the file that `write` would write."""
+    content = io.BytesIO()
+    write_archive(content, _members(scene, Path("scene.hyrf"), coarseness))
+    return content.getvalue()
 
 
 def read(path: Path) -> SceneParts:
@@ -120,6 +122,16 @@ def info(path: Path) -> dict[str, Any]:
 
 
 # --- writing ------------------------------------------------------------------------------------
+
+
+def _members(scene: SceneParts, path: Path, coarseness: float) -> dict[str, bytes]:
+    meta, payload = _packed(scene, path, coarseness)
+    return {
+        META: to_json({"format": "hyrf", "version": list(VERSION)}),
+        DESCRIPTION: squeeze(to_json(meta)),
+        SUMMARY: squeeze(to_json(scene.summary, SUMMARY_DIGITS)),
+        ARRAYS: payload,
+    }
 
 
 def _packed(scene: SceneParts, path: Path, coarseness: float) -> tuple[dict[str, Any], bytes]:

@@ -4,9 +4,8 @@ Values become whole multiples of a step. Steps are powers of the fourth root of 
 which lies on such a grid already (it was read from a file, or trained to be rounded) is recognised
 and keeps its grid: saving again, however finely, costs nothing and loses nothing.
 
-    finest, best, balanced, small, smallest    a step of `balanced` times 1/4, 1/2, 1, 2, 4
-
-The steps of `balanced` were chosen on fox: each array alone costs 0.02 to 0.06 dB on training pictures.
+The coarseness of a file multiplies all steps: 1 is `balanced` (quality.py).
+Its steps were chosen on fox: each array alone costs 0.02 to 0.06 dB on training pictures.
 Positions are kept in a symmetric logarithm of units of the scene; their step follows the gaps
 between as many Gaussians on surfaces.
 """
@@ -14,27 +13,10 @@ between as many Gaussians on surfaces.
 from __future__ import annotations
 
 import math
-from enum import Enum
 
 import numpy as np
 
 from core.radiance.parts import Coding
-
-
-class Quality(str, Enum):
-    """How closely a file keeps a scene."""
-
-    FINEST = "finest"
-    BEST = "best"
-    BALANCED = "balanced"
-    SMALL = "small"
-    SMALLEST = "smallest"
-
-    @property
-    def coarseness(self) -> float:
-        """Steps, in those of `balanced`."""
-        return 2.0 ** (list(Quality).index(self) - 2)
-
 
 STEPS = {  # of `balanced`, in logits, logarithms, unit quaternions and harmonics
     "color_logits": 0.1,

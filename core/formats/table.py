@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.base.errors import FormatError
+from core.formats.quality import Goal
 
 BACKGROUNDS = ("picture", "shell", "none")
 Background = Literal["picture", "shell", "none"]
@@ -36,6 +37,7 @@ class ExportOptions:
     sh_degree: int = 3  # that a scene with fields is baked to
     background: Background = "picture"  # what becomes of a neural background
     mesh_cells: int = 0  # of the grid along its longest side; 0 for what fits the scene
+    goal: Goal | None = None  # quality and size of a .hyrf file; the best where not given
     progress: Callable[[float, str], None] = _untold  # told a share 0..1 and what is being done
 
 
@@ -63,7 +65,7 @@ FORMATS = (
         "HyRF scene",
         (".hyrf",),
         "hyrf",
-        ("precision beyond 8 bits, 16 for positions",),
+        ("precision, as much as the quality chosen says",),
         needs="field",
         holds_background=True,
     ),

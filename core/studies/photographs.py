@@ -17,6 +17,7 @@ from pydantic import Field
 
 from core.base.config import Config, live
 from core.base.errors import CaptureError
+from core.formats.rounding import Rounding, RoundingConfig
 from core.nn.adam import RowAdam
 from core.nn.ranks import joined
 from core.nn.ssim import l1_ssim_loss
@@ -59,6 +60,7 @@ class PhotoConfig(Config):
         description="Photographs a step learns from, on each rank where several train together.",
     )
     density: DensityConfig = DensityConfig()
+    rounding: RoundingConfig = RoundingConfig()
     seed_gaussians: int = Field(
         0,
         ge=0,
@@ -179,7 +181,7 @@ class PhotoStudy(Study):
         self.optimizer = RowAdam(self.model.explicit, dict(self.model.rates(0.0)))
         generator = torch.Generator(self.device).manual_seed(setup.seed + 1)
         self.density = DensityControl(config.density, count, self.extent, generator)
-        self.average = ParameterMean()
+        self.average, self.rounding = ParameterMean(), Rounding()
         self._measure_sizes()
 
     def _begin(self) -> int:
@@ -213,7 +215,10 @@ class PhotoStudy(Study):
         if self.steps_done % CHECK_EVERY == 0:
             self._check_ranks()
         share = 1 / (self.config.batch * self.ranks.world)
-        lessons = [self._look(share) for _ in range(self.config.batch)]
+        held = self._parameters()
+        self.rounding.follow(self.config.rounding, self.progress, held)
+        with self.rounding.shown_in(held):
+            lessons = [self._look(share) for _ in range(self.config.batch)]
         lesson = together(lessons, len(self.model.explicit["means"]), self.ranks)
         add_shared(self.model.shared(), self.ranks)
         self._learn(lesson)
@@ -339,8 +344,9 @@ class PhotoStudy(Study):
         self.sizes = scales.amax(dim=1)  # [N] largest standard deviation, as last seen
 
     def snapshot(self) -> Snapshot:
-        """Return a detached copy for drawing: of the mean, once there is one."""
-        with self.average.shown_in(self._parameters()):
+        """Return a detached copy for drawing: of the mean, once there is one, rounded once that has begun."""
+        held = self._parameters()
+        with self.average.shown_in(held), self.rounding.shown_in(held):
             return self.model.scene(self.steps_done)
 
     def evaluate_pictures(self) -> dict[str, dict[str, float]]:
@@ -385,6 +391,7 @@ class PhotoStudy(Study):
             "density": self.density.state(),
             "photos": self.photos.state(),
             "average": self.average.state(),
+            "rounding": self.rounding.state(),
             "sizes": self.sizes,
         }
 
@@ -397,4 +404,5 @@ class PhotoStudy(Study):
         self.density.load(state["density"])
         self.photos.load(state["photos"])
         self.average.load(state["average"])
+        self.rounding.load(state.get("rounding", {}))  # none in older checkpoints
         self.sizes = state["sizes"].clone()

@@ -24,6 +24,7 @@ BENCHES = {
     "live": "distinct pictures a second and lag in a window and a browser, while training",
     "viewing": "what a moving picture costs, stage by stage",
     "memory": "peak memory of training many Gaussians, phase by phase",
+    "compression": "bytes against quality: .hyrf against other formats of the baseline's splats",
     "hyrf": "hyrf against its ablations and 3D Gaussian splatting: quality and bytes",
     "quality-time": "held-out PSNR after so many seconds of training, wall and processor",
 }
