@@ -85,6 +85,20 @@ class ChooseStudy(Action):
 
 
 @dataclass(frozen=True)
+class OpenStudy(Action):
+    """Open a study from the gallery and train it."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class ChooseVariant(Action):
+    """Choose the variant of the open study and train it from the beginning."""
+
+    value: str = ""
+
+
+@dataclass(frozen=True)
 class ChoosePreset(Action):
     """Choose the preset for the next start of training."""
 

@@ -36,8 +36,9 @@ def load_engine(device: str, task: Task) -> Engine:
     from core.engine.trainer import Trainer  # noqa: F401
     from core.render.backend import choose
 
-    for name in discover.studies():
-        discover.load(name)
+    for name, entry in discover.studies().items():
+        if entry.family == "radiance":  # others when they are opened
+            discover.load(name)
     chosen = usable_device(device)
     cores = cores_available()
     use_cores(core_shares(cores).trainer)

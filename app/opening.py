@@ -83,6 +83,8 @@ def _run(path: Path, device: str, seeds: str, task: Task) -> Content:
     from core.engine.runs import Run
 
     run = Run.open(path)
+    if not run.config.capture:  # a study that needs no photographs
+        return Content(path.name, path, run=run)
     scene = _scene(run.scene_path, device) if run.scene_path.exists() else None
     folder = Path(run.config.capture)
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from app.jobs import ENGINE, EXPORTING, LEAVING, SAVING, SAVING_RUN
+from app.measures import Curve, Measures
 from app.panels.words import count, decibels, duration, metrics_line, three_digits
 from app.store import Store
 from core.base.events import (
@@ -27,7 +27,6 @@ from core.engine.kernels import TASK as COMPILING
 
 MOST_NOTICES = 40
 AVERAGED = 20  # samples: one photograph is harder than the next, and that is not progress
-MOST_POINTS = 600  # of a curve: the longer the training, the more steps one point averages
 UNSTOPPABLE = (ENGINE, COMPILING, LEAVING, SAVING, SAVING_RUN, EXPORTING)
 FAILED_WHAT = {
     "training": "Training stopped",
@@ -57,6 +56,7 @@ class Readings:
         self._tasks: dict[str, tuple[float | None, str]] = {}
         self._preparing: set[str] = set()  # tasks of a training that loads
         self._curves: dict[str, Curve] = {}
+        self._measures = Measures(store)
         self.clear_training()
         store.update(notices=(), task__name="", task__can_cancel=False)
 
@@ -68,6 +68,7 @@ class Readings:
             "train_psnr": Curve(AVERAGED),
             "gaussians": Curve(),
         }
+        self._measures.clear()
         self.store.update(
             curves__loss={},
             curves__psnr={},
@@ -189,6 +190,7 @@ class Readings:
         ):
             if name in metrics:
                 self._curves[curve].add(step, float(metrics[name]))
+        self._measures.trained(step, metrics)
 
     def _evaluated(self, event: Evaluated) -> None:
         rows = tuple(
@@ -202,6 +204,7 @@ class Readings:
             evaluation__rows=rows,
             evaluation__summary=f"{metrics_line(event.metrics)} at step {event.step}",
         )
+        self._measures.held_out(event.step, event.metrics)
         if "psnr" in event.metrics:
             text = f"{decibels(event.metrics['psnr'])} at step {event.step}"
             self.store.set("train.psnr", text)
@@ -223,55 +226,6 @@ class Readings:
         self.store.set("curves.psnr", quality)
         if len(curves["gaussians"]):
             self.store.set("curves.gaussians", {"Gaussians": curves["gaussians"].points()})
-
-
-class Curve:
-    """Points (step, value), at most `MOST_POINTS`; each is the mean of as many samples as the next."""
-
-    def __init__(self, memory: int = 1) -> None:
-        """Show the moving average over about `memory` samples; 1 shows the samples themselves."""
-        self._kept = 1 - 1 / memory
-        self._sum = self._weight = 0.0  # of past samples, each counting less than the next
-        self._steps: list[float] = []
-        self._values: list[float] = []
-        self._per_point = 1
-        self._open: list[tuple[float, float]] = []
-
-    def add(self, step: int, value: float) -> None:
-        """Take in a sample; one that is not finite is left out."""
-        if not math.isfinite(value):
-            return
-        self._sum = self._kept * self._sum + value
-        self._weight = self._kept * self._weight + 1
-        self._open.append((step, self._sum / self._weight))
-        if len(self._open) < self._per_point:
-            return
-        steps, values = zip(*self._open, strict=True)
-        self._steps.append(steps[-1])
-        self._values.append(sum(values) / len(values))
-        self._open.clear()
-        if len(self._steps) > MOST_POINTS:
-            self._thin()
-
-    def points(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return (steps, values)."""
-        return tuple(self._steps), tuple(self._values)
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def _thin(self) -> None:
-        """Join neighbours; an odd last point stays open for the next sample."""
-        pairs = len(self._steps) // 2
-        rest = (
-            list(zip(self._steps[2 * pairs :], self._values[2 * pairs :], strict=True))
-            * self._per_point
-        )
-        values = self._values
-        self._values = [(values[2 * i] + values[2 * i + 1]) / 2 for i in range(pairs)]
-        self._steps = [self._steps[2 * i + 1] for i in range(pairs)]
-        self._per_point *= 2
-        self._open = rest
 
 
 def _speed(steps_per_second: float) -> str:

@@ -177,7 +177,8 @@ class Scene:
         """Pass on who looks and moves; weigh the scene now and then; inline, train and draw one unit."""
         trainer, service = self._training.trainer, self.service
         if trainer is not None:
-            trainer.has_viewers = len(self._views) > 0
+            # without a scene a study from the gallery is looked at
+            trainer.has_viewers = len(self._views) > 0 or self._content is None
             trainer.makes_way = bool(self._store.get("train.yields")) and self._views.is_moving
             if is_inline:
                 trainer.tick()

@@ -39,6 +39,7 @@ from app.panels.words import named
 from app.readings import Readings
 from app.scene import Scene
 from app.store import Store
+from app.studying import Studying
 from app.training import Training, TrainingPlan, seen_as_preview
 from app.views import Views
 from assets import DEMO
@@ -84,11 +85,13 @@ class Session:
         self._scene = Scene(
             self.store, self._events, self._jobs, self._training, self._views, self.home
         )
+        self._studying = Studying(self.store, self._training, self._jobs, self._events)
         self._is_closed = False
         self.store.update(page="start", title="HyRF Studio", status=())
         self.store.update(engine__state="starting", engine__text="starting")
         machine.describe(self.store, self.home, cores_available())
         self.store.set("recent", self._scene.recent.rows())
+        self._studying.show_gallery()
         self._is_engine_started = False
         if starts_engine:
             self.start_engine()
@@ -117,6 +120,7 @@ class Session:
             self._carry_out,
             self._views.tick,
             lambda: self._scene.tick(is_inline=self.is_inline),
+            self._studying.tick,
             self._take_events,
             lambda: self._scene.show_status(self.frame(self._views.last)),
         ):
@@ -204,6 +208,11 @@ class Session:
                 self._open(value)
             case actions.OpenDemo():
                 self._open(str(DEMO))
+            case actions.OpenStudy(value):
+                self._with_engine(lambda: self._leave(lambda: self._enter_study(str(value))))
+            case actions.ChooseVariant(value):
+                self._studying.choose_variant(value)
+                self._start_training()
             case actions.CloseScene():
                 self._leave(self._show_start)
             case actions.SaveScene(value):
@@ -304,9 +313,17 @@ class Session:
 
     def _enter(self, content: Content) -> None:
         self._forget_training()
+        if content.run is not None and content.capture is None and content.scene is None:
+            self._studying.resume(content.run)
+            self._readings.restore(content.run.metrics())
+            return
         earlier = self._scene.enter(content, trains=self._plan.starts)
         self._readings.restore(earlier)
         self._check(content.capture)
+
+    def _enter_study(self, name: str) -> None:
+        self._forget_training()
+        self._studying.enter(name, trains=self._plan.starts)
 
     def _check(self, capture: Capture | None) -> None:
         """Look for what is wrong with the photographs, beside everything else."""
@@ -327,7 +344,8 @@ class Session:
         self._jobs.start(CHECKING, lambda _task: checked(capture, is_gone), show)
 
     def _leave(self, then: Callable[[], None]) -> None:
-        """Close the open scene; its training is saved beside the app loop."""
+        """Close the open scene or study; its training is saved beside the app loop."""
+        self._studying.leave()
         self._wait_for(self._scene.leave(), then)
 
     def _wait_for(self, wait: Callable[[], None], then: Callable[[], None]) -> None:
@@ -354,10 +372,14 @@ class Session:
         self._forget_training()
         self.store.update(page="start", title="HyRF Studio", train__has_capture=False)
         self.store.set("recent", self._scene.recent.rows())
+        self._studying.show_gallery()
 
     def _start_training(self) -> None:
         if self._jobs.is_running(LEAVING):
             return  # asked twice, or while another scene is on its way
+        if self._studying.name:
+            self._wait_for(self._training.detach(), self._restart_study)
+            return
         if self._scene.capture is None:
             raise HybridError("There are no photographs to train on. Open a capture folder.")
 
@@ -366,6 +388,10 @@ class Session:
             self._scene.train(is_preview=False)
 
         self._wait_for(self._training.detach(), begin)
+
+    def _restart_study(self) -> None:
+        self._forget_training()
+        self._studying.train()
 
     def _cancel(self) -> None:
         self._jobs.cancel(OPENING)

@@ -81,6 +81,8 @@ def _claim(made: dict[str, Any]) -> str:
     for row in made["cases"]:
         cells = "".join(f" {spread(row[name])} | {number(row[name]['p'])} |" for name in metrics)
         lines.append(f"| {row['case']} |{cells} {row['parameters']:,} | {row['seconds']:.1f} |")
+    if made["verdict"] == "not reproduced" and made.get("if_lost"):
+        lines.append(f"\nProbable cause: {made['if_lost']}")
     lines += [f"\nFailed: {text}" for text in made["failures"]]
     return "\n".join(lines) + "\n"
 

@@ -59,6 +59,7 @@ class Training:
         self.run: Run | None = None
         self.is_preview = False
         self.running_study = ""  # the chosen one may already be another
+        self.variant = ""  # of a study from the gallery
         entries = discover.studies()
         radiance = tuple((e.name, e.title) for e in entries.values() if e.family == "radiance")
         store.update(
@@ -87,6 +88,11 @@ class Training:
     def max_size(self) -> int:
         """Longer side of the photographs in pixels."""
         return self._plan.max_size or SIZES[self._device]
+
+    @property
+    def study(self) -> str:
+        """Name of the chosen model."""
+        return self._study
 
     # ---- choices ---------------------------------------------------------------------
 
@@ -144,8 +150,13 @@ class Training:
             "done",
         )
 
-    def begin(self, capture: Capture, snapshots: Latest[Snapshot], *, is_preview: bool) -> None:
-        """Set up a new training of a capture, in a run folder of its own unless it is a preview."""
+    def begin(
+        self, capture: Capture | None, snapshots: Latest[Snapshot], *, is_preview: bool
+    ) -> None:
+        """Set up a new training, of a capture or of a study that needs none.
+
+        It gets a run folder of its own unless it is a preview.
+        """
         from core.engine.assembly import run_config
         from core.engine.runs import Run
 
@@ -153,17 +164,17 @@ class Training:
             self._study,
             self._preset or "full",
             self._settings,
-            variant=self._plan.variant if self._study == self._plan.study else "",
+            variant=self.variant or (self._plan.variant if self._study == self._plan.study else ""),
             seed=self._plan.seed,
             threads=self._cores,
             device=self._device,
-            capture=capture.folder.absolute(),
-            max_size=self.max_size,
+            capture=capture.folder.absolute() if capture is not None else "",
+            max_size=self.max_size if capture is not None else None,
         )
         run = None
         if not is_preview:
             try:
-                run = Run.create(self._new_folder(capture.name), config)
+                run = Run.create(self._new_folder(capture.name if capture else self._study), config)
             except RunError as error:
                 text = f"{error} Training goes on without checkpoints."
                 self._events.post(Notice(text, "warning", key="run folder"))
@@ -174,7 +185,7 @@ class Training:
         self._used = resolve(self._config_class, self._preset, self._settings)
         self._publish_values()
 
-    def go_on(self, run: Run, capture: Capture, snapshots: Latest[Snapshot]) -> None:
+    def go_on(self, run: Run, capture: Capture | None, snapshots: Latest[Snapshot]) -> None:
         """Go on with a run where its last checkpoint stands."""
         config = run.config
         self._study, self._preset = config.study, config.preset or self._preset
@@ -243,18 +254,25 @@ class Training:
         return close
 
     def _install(
-        self, config: RunConfig, run: Run | None, capture: Capture, snapshots: Latest[Snapshot]
+        self,
+        config: RunConfig,
+        run: Run | None,
+        capture: Capture | None,
+        snapshots: Latest[Snapshot],
     ) -> None:
         from core.engine.assembly import study_builder
         from core.engine.trainer import Trainer, TrainerOptions
 
         # A run goes on with the pictures it began with, at their full size if it had them so.
-        pictures = capture.limited(config.max_size) if config.max_size else capture
+        pictures = capture
+        if capture is not None and config.max_size:
+            pictures = capture.limited(config.max_size)
         total = config.steps or int(config.settings.get("steps", 0))
         options = TrainerOptions(
             cores=self._cores,
             total_steps=config.steps,
             evaluate_every=max(50, total // EVALUATIONS),
+            has_probes=capture is None,
         )
         cancelled = _Later()
         build = study_builder(config, pictures, self._events.post, cancelled)

@@ -57,8 +57,9 @@ class Setup:
 class Probe:
     """A named read-only array made only when somebody looks; `axes` names each dimension.
 
-    image      [y, x] or [y, x, 3], 0..1 or uint8; a leading axis makes a grid of pictures
-    heat       [y, x] numbers of any range, drawn with a colour scale; a leading axis makes a grid
+    image      [y, x] or [y, x, 3], 0..1 or uint8; a leading axis makes a grid of
+               pictures, two make its rows and columns
+    heat       [y, x] numbers of any range, drawn with a colour scale; leading axes as for image
     attention  [head, query, key] weights, drawn as heat
     curve      [series, x]
     bars       [bar]
@@ -130,6 +131,7 @@ class Claim:
     seeds: int = 3
     budget: Budget = Budget()
     source: str = ""
+    if_lost: str = ""  # the probable cause, where a published run has lost it
 
 
 class Study(ABC):

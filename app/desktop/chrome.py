@@ -61,8 +61,8 @@ class TopBar:
     def update(self) -> bool:
         """Show the newest title and buttons."""
         is_changed = self.drawer.update()
-        is_scene = self.store.get("page", "start") == "scene"
-        title = str(self.store.get("title", "")).removesuffix(" - HyRF Studio") if is_scene else ""
+        is_open = self.store.get("page", "start") != "start"
+        title = str(self.store.get("title", "")).removesuffix(" - HyRF Studio") if is_open else ""
         if (title, self._width) != self._title_shown:
             self._title_shown = (title, self._width)
             self._write_title(title)

@@ -138,7 +138,8 @@ class Commands:
         return store.get("page", "start") == "scene"
 
     def _can_start(self, store: Store) -> bool:
-        return bool(store.get("train.has_capture", False)) and not is_training(store)
+        can_train = bool(store.get("train.has_capture", False) or store.get("study.name", ""))
+        return can_train and not is_training(store)
 
     def _is_paused(self, store: Store) -> bool:
         return store.get("train.state", "idle") == "paused"

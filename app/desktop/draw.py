@@ -26,7 +26,7 @@ from app.desktop.controls import (
 from app.desktop.curves import draw_plot
 from app.desktop.displays import draw_progress, draw_readout, draw_shares, draw_text
 from app.desktop.kit import Drawn, Item, Kit, inside
-from app.desktop.lists import draw_gallery, draw_notices, draw_table
+from app.desktop.lists import draw_gallery, draw_notices, draw_picture, draw_table
 from app.panels.layout import Panel, not_shown
 from app.panels.widgets import (
     Button,
@@ -36,6 +36,7 @@ from app.panels.widgets import (
     Notices,
     Number,
     Path,
+    Picture,
     Plot,
     Progress,
     Readout,
@@ -66,6 +67,7 @@ DRAWERS = {
     Table: draw_table,
     Gallery: draw_gallery,
     Notices: draw_notices,
+    Picture: draw_picture,
 }
 """How to draw each kind: (description, kit, width in pixels) -> Drawn."""
 

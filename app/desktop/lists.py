@@ -12,7 +12,7 @@ import numpy as np
 
 from app.desktop.kit import Drawn, Kit, inside
 from app.desktop.theme import Theme
-from app.panels.widgets import Gallery, Notices, Table
+from app.panels.widgets import Gallery, Notices, Picture, Table
 from app.panels.words import is_number
 
 ACROSS, DOWN = 96, 64  # pixels of a thumbnail in the texture
@@ -175,6 +175,51 @@ def draw_gallery(widget: Gallery, kit: Kit, width: int) -> Drawn:
                         kit.tip(item, shown[at][0])
             if len(pictures) > MOST:
                 kit.text(f"{len(pictures) - MOST} more with [ and ]", "secondary", "caption")
+
+    return Drawn(show, close=close)
+
+
+def draw_picture(widget: Picture, kit: Kit, width: int) -> Drawn:
+    """Draw a picture as large as the width and its height allow; one with an action is a button.
+
+    A picture of the same size goes into the texture that is there; other sizes get another.
+    """
+    texture: list[int | str] = []
+    shape: list[tuple[int, int]] = []
+    with dpg.group() as box:
+        pass
+
+    def close() -> None:
+        while texture:
+            kit.bury(texture.pop())
+
+    def show(image: Any) -> None:
+        if image is None:
+            dpg.delete_item(box, children_only=True)
+            close()
+            return
+        high, wide = image.shape[:2]
+        pixels = np.ones((high, wide, 4), dtype=np.float32)
+        pixels[..., :3] = image / np.float32(255)
+        if texture and shape[0] == (high, wide):
+            dpg.set_value(texture[0], pixels.ravel())
+            return
+        dpg.delete_item(box, children_only=True)
+        close()
+        shape[:] = [(high, wide)]
+        with dpg.texture_registry():
+            texture.append(dpg.add_dynamic_texture(wide, high, pixels.ravel()))
+        scale = min(width / wide, kit.theme.px(widget.height) / high)
+        size = {"width": round(wide * scale), "height": round(high * scale)}
+        with inside(box):
+            if widget.action is None:
+                item = dpg.add_image(texture[0], **size)
+            else:
+                item = dpg.add_image_button(
+                    texture[0], callback=lambda: kit.post(widget.action), **size
+                )
+                dpg.bind_item_theme(item, kit.theme.thumbnail())
+            kit.tooltip(widget, item)
 
     return Drawn(show, close=close)
 

@@ -77,11 +77,13 @@ class Column:
 class ScenePage:
     """Columns, strip and tabs around the viewport."""
 
+    LEFT, RIGHT, BOTTOM = layout.LEFT, layout.RIGHT, layout.BOTTOM
+
     def __init__(self, kit: Kit, store: Store) -> None:
         self.kit = kit
-        self.left = Column(kit, store, layout.LEFT)
-        self.right = Column(kit, store, layout.RIGHT)
-        self.strip = [Column(kit, store, (panel,), Strip, (16, 10)) for panel in layout.BOTTOM]
+        self.left = Column(kit, store, self.LEFT)
+        self.right = Column(kit, store, self.RIGHT)
+        self.strip = [Column(kit, store, (panel,), Strip, (16, 10)) for panel in self.BOTTOM]
         self.tabs = self._tabs()
         self._is_right_up = False
         self._arrangement: Arrangement | None = None
@@ -152,6 +154,26 @@ class ScenePage:
         return any([column.update() for column in self.columns()])
 
 
+class StudyPage(ScenePage):
+    """The same around a study's own pictures."""
+
+    LEFT, RIGHT, BOTTOM = layout.STUDY_LEFT, layout.STUDY_RIGHT, layout.STUDY_BOTTOM
+
+    def __init__(self, kit: Kit, store: Store) -> None:
+        self.middle = Column(kit, store, layout.STUDY_PICTURES)
+        super().__init__(kit, store)
+
+    def place(self, arrangement: Arrangement) -> None:
+        """Stand where the arrangement says."""
+        self.middle.place(arrangement.view)
+        super().place(arrangement)  # after it: plots are as high as what was placed last
+
+    def columns(self) -> Iterator[Column]:
+        """Yield every column."""
+        yield self.middle
+        yield from super().columns()
+
+
 class StartPage:
     """Name, ways to begin on the left; what was open, this machine and notices on the right."""
 
@@ -163,7 +185,7 @@ class StartPage:
             self.head = head
             kit.text("HyRF Studio", "text", "display")
         dpg.bind_item_theme(head, kit.theme.ground("window", (0, 0)))
-        first, rest = layout.START[:1], layout.START[1:]
+        first, rest = layout.START[:2], layout.START[2:]
         self.tallest = 1
         self.left = Column(kit, store, first, padding=(20, 10), is_card=True)
         self.right = Column(kit, store, rest, padding=(20, 10), is_card=True)

@@ -8,6 +8,10 @@ every drawn frame, new picture or not.
 
 from __future__ import annotations
 
+import contextlib
+import time
+from pathlib import Path
+
 import dearpygui.dearpygui as dpg
 import numpy as np
 
@@ -61,3 +65,21 @@ class StreamTexture:
         colors[0], colors[-1] = colors[1], colors[-2]
         colors[:, 0], colors[:, -1] = colors[:, 1], colors[:, -2]
         return self._pixels
+
+
+def save_frame(path: Path, limit_s: float) -> bool:
+    """Write what is on the screen to a PNG file; return whether it is there in time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    dpg.output_frame_buffer(str(path))
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end and dpg.is_dearpygui_running():
+        dpg.render_dearpygui_frame()
+        with contextlib.suppress(OSError):
+            data = path.read_bytes()
+            if data.startswith(b"\x89PNG") and data.rstrip().endswith(b"IEND\xaeB`\x82"):
+                return True
+    return False

@@ -24,8 +24,8 @@ from app.desktop.display import InputWaiter, load_triton
 from app.desktop.keys import ARROWS, Keys
 from app.desktop.kit import VIEW, Kit
 from app.desktop.memory import Remembered
-from app.desktop.pages import ScenePage, StartPage
-from app.desktop.picture import StreamTexture
+from app.desktop.pages import ScenePage, StartPage, StudyPage
+from app.desktop.picture import StreamTexture, save_frame
 from app.desktop.theme import Theme
 from app.desktop.viewport import Viewport
 from app.panels.export import chosen_suffix
@@ -119,6 +119,7 @@ class Window:
             self.start = StartPage(self.kit, self.store)
             self.viewport = Viewport(self.session, self.kit, self.keys, self.texture)
             self.scene = ScenePage(self.kit, self.store)
+            self.study = StudyPage(self.kit, self.store)
             self.status = StatusLine(self.kit, self.store)
         dpg.bind_item_theme(self.root, self.theme.bare())
         dpg.set_primary_window(self.root, True)
@@ -213,8 +214,7 @@ class Window:
                 self._extra = max(self._extra, 1)
         if now - self._pushed_at >= (CHANGED_S if self.viewport.is_moving else FASTEST_S):
             self._pushed_at = now
-            page = self.scene if self._page == "scene" else self.start
-            is_asked |= any([page.update(), self.top.update(), self.status.update()])
+            is_asked |= any([self._shown().update(), self.top.update(), self.status.update()])
             self._title()
         drawers = [column.drawer for column in self._columns() if column.drawer]
         is_asked |= any([drawer.animate(now) for drawer in drawers])
@@ -274,23 +274,29 @@ class Window:
             return
         self._placed, self._page, self._extra = wanted, page, 3
         arrangement = arrange(
-            *size, self.theme.scale, has_chrome=self.has_chrome or page != "scene"
+            *size, self.theme.scale, has_chrome=self.has_chrome or page == "start"
         )
         self.top.place(arrangement.top)
         self.status.place(arrangement.status)
+        for other in (self.start, self.scene, self.study):
+            if other is not self._shown():
+                other.hide()
         if page == "scene":
-            self.start.hide()
             self.viewport.place(arrangement.view, now)
             self.scene.place(arrangement)
+            return
+        self.viewport.hide()
+        if page == "study":
+            self.study.place(arrangement)
         else:
-            self.scene.hide()
-            self.viewport.hide()
             assert arrangement.status is not None
             self.start.place(size[0], self.theme.px(BAR_HEIGHT), arrangement.status.top)
 
+    def _shown(self) -> ScenePage | StartPage:
+        return {"scene": self.scene, "study": self.study}.get(self._page, self.start)
+
     def _columns(self) -> list:
-        page = self.scene if self._page == "scene" else self.start
-        return list(page.columns())
+        return list(self._shown().columns())
 
     def _title(self) -> None:
         title = str(self.store.get("title", "")) or "HyRF Studio"
@@ -370,7 +376,7 @@ class Window:
 
     def _rebuild(self) -> None:
         """Draw everything anew, for another theme or text size."""
-        for column in [*self.scene.columns(), *self.start.columns()]:
+        for column in [*self.scene.columns(), *self.study.columns(), *self.start.columns()]:
             if column.drawer:
                 column.drawer.close()
         dpg.delete_item(self.root)
@@ -380,20 +386,7 @@ class Window:
 
     def save_screenshot(self, path: Path, limit_s: float = 5.0) -> bool:
         """Write what is on the screen to a PNG file; return whether it is there."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-        except OSError:
-            return False
-        dpg.output_frame_buffer(str(path))
-        end = time.monotonic() + limit_s
-        while time.monotonic() < end and dpg.is_dearpygui_running():
-            dpg.render_dearpygui_frame()
-            with contextlib.suppress(OSError):
-                data = path.read_bytes()
-                if data.startswith(b"\x89PNG") and data.rstrip().endswith(b"IEND\xaeB`\x82"):
-                    return True
-        return False
+        return save_frame(path, limit_s)
 
     def remember(self) -> None:
         """Keep the look for the next time."""

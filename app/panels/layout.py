@@ -15,10 +15,12 @@ from app.panels import (
     curves,
     evaluation,
     export,
+    gallery,
     layers,
     notices,
     scene,
     start,
+    study,
     train,
 )
 from app.panels.widgets import Group, Text
@@ -44,7 +46,11 @@ def not_shown(error: Exception) -> Group:
     return Group("Not shown", (Text(tint="error", text=sentence),))
 
 
-START: tuple[Panel, ...] = (start.panel, start.recent, start.machine, notices.panel)
+START: tuple[Panel, ...] = (start.panel, gallery.panel, start.recent, start.machine, notices.panel)
 LEFT: tuple[Panel, ...] = (train.panel, cameras.panel)
 RIGHT: tuple[Panel, ...] = (layers.panel, check.panel, scene.panel, export.panel)
 BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)
+STUDY_LEFT: tuple[Panel, ...] = (study.panel,)
+STUDY_PICTURES: tuple[Panel, ...] = (study.pictures,)
+STUDY_RIGHT: tuple[Panel, ...] = (study.about, study.claims)
+STUDY_BOTTOM: tuple[Panel, ...] = (study.curves, study.measures, notices.panel)

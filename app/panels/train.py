@@ -48,10 +48,10 @@ def panel(store: Store) -> Group:
         "Training",
         (
             *task_widgets(store),
-            *_progress(store),
-            *_buttons(store),
+            *progress(store),
+            *buttons(store),
             _model(store),
-            _settings(store),
+            settings(store),
         ),
     )
 
@@ -75,7 +75,8 @@ def _no_capture(store: Store) -> tuple[Widget | Group, ...]:
     )
 
 
-def _progress(store: Store) -> tuple[Widget, ...]:
+def progress(store: Store) -> tuple[Widget, ...]:
+    """Describe how far training is."""
     state = store.get("train.state", "idle")
     if state == "idle":
         return (
@@ -97,10 +98,13 @@ def _progress(store: Store) -> tuple[Widget, ...]:
         widgets += (Text(tint="good", text=reason or "Training is complete."),)
     elif reason:
         widgets += (Text(tint="warning", text=reason),)
+    if not store.get("train.has_capture", False):
+        return widgets
     return (*widgets, Readout(label="PSNR, held out", key="train.psnr"))
 
 
-def _buttons(store: Store) -> tuple[Row, ...]:
+def buttons(store: Store) -> tuple[Row, ...]:
+    """Describe what can be done to training now."""
     state = store.get("train.state", "idle")
     is_ready = store.get("engine.state", "ready") == "ready" and state != "loading"
     stop = Button(
@@ -153,12 +157,12 @@ def _model(store: Store) -> Group:
                 names=tuple(preset_name(name) for name in presets),
                 action=ChoosePreset(),
             ),
-            *_pending(store),
+            *pending(store),
         ),
     )
 
 
-def _pending(store: Store) -> tuple[Widget, ...]:
+def pending(store: Store) -> tuple[Widget, ...]:
     """Offer the restart that chosen but not yet used values wait for."""
     if not store.get("train.needs_restart", False):
         return ()
@@ -172,7 +176,8 @@ def _pending(store: Store) -> tuple[Widget, ...]:
     )
 
 
-def _settings(store: Store) -> Group:
+def settings(store: Store) -> Group:
+    """Describe every setting: those that act at once, and those of the next training."""
     knobs: tuple[Knob, ...] = store.get("train.knobs", ())
     if not knobs:
         return Group("Settings", (Text(tint="secondary", text="Settings appear in a moment."),))
@@ -183,13 +188,7 @@ def _settings(store: Store) -> Group:
     return Group(
         "Settings",
         (
-            Toggle(
-                label="Training waits while the camera moves",
-                key="train.yields",
-                tooltip="Keeps the picture quick while you move; training goes on at once afterwards",
-                is_live=True,
-                action=SetYield(),
-            ),
+            *(_yielding() if store.get("train.has_capture", False) else ()),
             *(knob_widget(knob) for knob in knobs if knob.is_live),
             Group(
                 "For the next training",
@@ -210,6 +209,17 @@ def _settings(store: Store) -> Group:
         ),
         is_open=False,
     )
+
+
+def _yielding() -> tuple[Widget, ...]:
+    toggle = Toggle(
+        label="Training waits while the camera moves",
+        key="train.yields",
+        tooltip="Keeps the picture quick while you move; training goes on at once afterwards",
+        is_live=True,
+        action=SetYield(),
+    )
+    return (toggle,)
 
 
 def knob_widget(knob: Knob) -> Widget:

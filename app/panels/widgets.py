@@ -143,6 +143,14 @@ class Gallery(Widget):
 
 
 @dataclass(frozen=True)
+class Picture(Widget):
+    """A picture; the store's value is an image [h, w, 3] uint8, drawn no taller than `height`; a click posts."""
+
+    height: int = 360
+    action: Action | None = None
+
+
+@dataclass(frozen=True)
 class Notices(Widget):
     """A list of sentences with levels; the store's value is a tuple of (id, level, text, details)."""
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 STUDY_NAMES = {"hyrf": "HyRF (hybrid)", "splats_3dgs": "3D Gaussian splatting"}
+ABBREVIATIONS = ("auc", "psnr", "ssim", "macs", "mse", "iou")
 PRESET_NAMES = {
     "quick": "Quick (seconds)",
     "full": "Full (minutes)",
@@ -23,6 +24,11 @@ def study_name(name: str, title: str = "") -> str:
 def preset_name(name: str) -> str:
     """Return what a preset is called."""
     return PRESET_NAMES.get(name, named(name))
+
+
+def metric_name(name: str) -> str:
+    """Return what a number is called: abbreviations in capitals, other identifiers as words."""
+    return name.upper() if name in ABBREVIATIONS else named(name)
 
 
 def named(identifier: str) -> str:

@@ -36,6 +36,7 @@ KINDS: dict[type[w.Widget], type[Control]] = {
     w.Table: displays.Table,
     w.Gallery: lists.Gallery,
     w.Notices: lists.Notices,
+    w.Picture: lists.Picture,
 }
 
 

@@ -53,6 +53,22 @@ class Gallery(Control):
         button.on_click(clicked)
 
 
+class Picture(Control):
+    """A picture; beside one that can be clicked stands a button that does the same."""
+
+    def _build(self) -> None:
+        self.image: Any = None
+
+    def _show(self, value: Any) -> None:
+        if value is None:
+            self.remove()
+            self.image = None
+        elif self.image is not None:
+            self.image.image = value
+        else:
+            self.image = self.keep(self.gui.add_image(value, format="png", order=self.order))
+
+
 class Notices(Control):
     """The newest notices with a button to take each off the list."""
 

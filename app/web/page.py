@@ -20,6 +20,7 @@ from core.render.view import BACKGROUND, BOTH, GAUSSIANS
 
 COLUMN_WIDTH = 300  # CSS pixels: two columns leave 680 of 1280 to the picture
 START_WIDTH = 420
+PICTURES_WIDTH = 560
 KEYS: tuple[tuple[str, Any, Action], ...] = (
     ("Frame the scene", "F", FrameScene("")),
     ("Reset the view", "R", ResetView("")),
@@ -70,18 +71,25 @@ class Page:
             column.remove()
         self.drawers, self.columns = [], []
         is_start = self.name == "start"
-        self.server.gui.main_panel.set_width(START_WIDTH if is_start else COLUMN_WIDTH)
+        widths = {"start": START_WIDTH, "study": PICTURES_WIDTH}
+        self.server.gui.main_panel.set_width(widths.get(self.name, COLUMN_WIDTH))
         if is_start:
             self._add(contextlib.nullcontext(), layout.START)
             return
-        self._add(contextlib.nullcontext(), layout.RIGHT)
+        is_study = self.name == "study"
+        left = layout.STUDY_LEFT if is_study else layout.LEFT
+        bottom_panels = layout.STUDY_BOTTOM if is_study else layout.BOTTOM
+        self._add(
+            contextlib.nullcontext(),
+            (*layout.STUDY_PICTURES, *layout.STUDY_RIGHT) if is_study else layout.RIGHT,
+        )
         top, bottom = self.server.gui.add_panel(), self.server.gui.add_panel()
         top.dock_left()
         top.set_width(COLUMN_WIDTH)
         bottom.dock_below(top)
         self.columns = [bottom, top]
-        self._add(top.add_tab("Training and cameras"), layout.LEFT)
-        self._add(bottom.add_tab("Results"), layout.BOTTOM)
+        self._add(top.add_tab("Training" if is_study else "Training and cameras"), left)
+        self._add(bottom.add_tab("Results"), bottom_panels)
 
     def _add(self, container: Any, panels: tuple[layout.Panel, ...]) -> None:
         self.drawers.append((Drawer(self.server.gui, container, self.store, self.post), panels))

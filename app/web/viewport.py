@@ -179,10 +179,11 @@ class Viewport:
         return False
 
     def _send(self, now: float) -> None:
-        is_scene = self.session.store.get("page") == "scene"
+        page = self.session.store.get("page")
+        is_scene = page == "scene"
         frame = self.session.frame(self.view) if is_scene else None
         if frame is None:
-            self._caption.content = waiting(is_scene)
+            self._caption.content = "" if page == "study" else waiting(is_scene)
         if frame is self._frame or now - self._sent_at < FRAME_S:
             return
         self._frame, self._sent_at = frame, now

@@ -11,6 +11,7 @@ from core.base import discover
 from core.base.config import resolve, validated
 from core.base.errors import ConfigError
 from core.base.events import Event
+from core.engine.artifacts import Artifacts
 from core.engine.runs import RunConfig
 from core.study import Setup, Study
 
@@ -84,6 +85,7 @@ def study_builder(
             device=config.device,
             seed=config.seed,
             capture=capture,
+            artifact=Artifacts(config.study),
             report=report,
             cancelled=cancelled,
         )

@@ -149,6 +149,7 @@ def report(
         "claim": claim.name,
         "says": claim.says,
         "source": claim.source,
+        "if_lost": claim.if_lost,
         "preset": preset,
         "seeds": seeds,
         "budget": "all steps of the preset"

@@ -36,12 +36,12 @@ from core.base.threads import Worker, failure
 from core.engine import commands
 from core.engine.cores import stand_back, use_cores
 from core.engine.journal import Journal
-from core.engine.publishing import Publisher
+from core.engine.publishing import Probed, Publisher
 from core.engine.runs import Run
 from core.nn.ranks import joined
 from core.radiance.field import Snapshot
 from core.render.evaluate import mean_of
-from core.study import Renderable, Study
+from core.study import Study
 
 REPORT_EVERY_S = 0.2
 RATE_MEMORY_S = 2.0  # steps per second are smoothed over about this long
@@ -60,6 +60,7 @@ class TrainerOptions:
     total_steps: int | None = None  # None: what the study says
     evaluate_every: int = 0  # steps; 0: only at the end
     checkpoint_every_s: float = 60.0
+    has_probes: bool = False  # are taken while somebody looks
     clock: Callable[[], float] = time.monotonic
 
 
@@ -78,11 +79,11 @@ class Trainer:
         self.has_viewers = True  # snapshots are made only while somebody looks
         self.makes_way = False  # while a camera moves: sleep between steps
         self.training_share = 0.7  # of the idle speed that training keeps while making way
-        self.state, self.step = TrainerState.IDLE, 0
-        self.elapsed_s = 0.0
+        self.state, self.step, self.elapsed_s = TrainerState.IDLE, 0, 0.0
+        self.probes = Latest[Probed]() if self.options.has_probes else None
         self._build, self._events, self._snapshots = build, events, snapshots
         self._clock = self.options.clock
-        self._publisher = Publisher(snapshots, self._clock)
+        self._publisher = Publisher(snapshots, self._clock, self.probes)
         self._ranks = joined()
         self._cores = run.config.threads if run else self.options.cores
         self._journal = Journal(run, events, self.options.checkpoint_every_s, self._clock)
@@ -301,9 +302,9 @@ class Trainer:
             self._events.post(StepDone(self.step, self.total, metrics, rate, self.elapsed_s))
 
     def _publish(self, *, wait: bool = True) -> None:
-        """Copy the scene for the render service; a GPU may do so while training goes on."""
-        if isinstance(self._study, Renderable) and not self._is_poisoned:
-            self._publisher.publish(self._study)
+        """Copy what is looked at; a GPU may do so while training goes on."""
+        if self._study is not None and not self._is_poisoned:
+            self._publisher.publish(self._study, self.step)
             self._publisher.hand_over(wait=wait)
 
     def _evaluate(self) -> None:

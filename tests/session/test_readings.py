@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from app.readings import AVERAGED, MOST_NOTICES, MOST_POINTS, Curve, Readings
+from app.measures import MOST_POINTS, Curve
+from app.readings import AVERAGED, MOST_NOTICES, Readings
 from app.recent import Recent
 from app.store import Store
 from core.base.events import (

@@ -11,7 +11,16 @@ from app.palette import DARK
 from app.panels import cameras, export, layers, notices, start, train, words
 from app.panels import widgets as kinds
 from app.panels.help import SHORTCUTS
-from app.panels.layout import BOTTOM, LEFT, RIGHT, START
+from app.panels.layout import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    START,
+    STUDY_BOTTOM,
+    STUDY_LEFT,
+    STUDY_PICTURES,
+    STUDY_RIGHT,
+)
 from app.panels.widgets import (
     Button,
     Choice,
@@ -27,7 +36,8 @@ from app.panels.widgets import (
 from app.store import Store
 from core.base.config import Config, Field, Knob, knobs, live
 
-EVERY = (*START, *LEFT, *RIGHT, *BOTTOM)
+STUDY = (*STUDY_LEFT, *STUDY_PICTURES, *STUDY_RIGHT, *STUDY_BOTTOM)
+EVERY = tuple(dict.fromkeys((*START, *LEFT, *RIGHT, *BOTTOM, *STUDY)))
 
 
 class Densify(Config):
@@ -58,6 +68,18 @@ def scene_store(state="running"):
         curves__loss={"Loss, averaged": ((1, 2), (0.3, 0.2))},
         evaluation__rows=(("a", "24.10", "0.801"),),
         notices=((1, "error", "Something failed.", "Traceback"),),
+        gallery__families=(("memory", (("one", "One: it recalls", "A. 2021", "Not run yet"),)),),
+        study__variants=("one", "two"),
+        study__title="One: it recalls",
+        study__paper="A. 2021",
+        study__claims=(("storage", "reproduced"), ("faces", "undecided")),
+        probes__rows=(
+            ("picture", "Recall", "probe.a", "Damaged, recalled", ()),
+            ("plot", "Capacity", "probe.b", "", ()),
+            ("table", "Scores", "probe.c", "", ("Row", "1")),
+        ),
+        measures__curves=(("Loss", "measures.curve.loss"),),
+        measures__rows=(("Loss", "0.1", ""),),
     )
     return store
 

@@ -212,15 +212,12 @@ class Bags:
             )
         ]
         if self.config.source == "digits":
-            pictures = instances[rows].reshape(-1, 8, 8).cpu().numpy().copy()
-            size = self.config.size
-            shown = weights.mean(dim=1).flatten().tolist()
-            names = tuple(
-                f"bag {at // size + 1}: {100 * weight:.0f} %" for at, weight in enumerate(shown)
+            pictures = instances[rows].unflatten(-1, (8, 8)).cpu().numpy().copy()
+            note = (
+                f"Held-out bags that hold a {POSITIVE}, one in each row; black where one is shorter"
             )
-            found.insert(
-                0, Probe("Bags", "image", pictures, ("picture", "y", "x"), {"picture": names})
-            )
+            axes = ("bag", "instance", "y", "x")
+            found.insert(0, Probe("Bags", "image", pictures, axes, note=note))
         return tuple(found)
 
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:

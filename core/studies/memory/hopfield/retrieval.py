@@ -205,14 +205,12 @@ class Retrieval:
     def _strip(self, side: int) -> Probe:
         """Return three rows of pictures: damaged, now, stored."""
         rows = (self.queries[:SHOWN], self.states[:SHOWN], self.stored[:SHOWN])
-        count = len(rows[0])
-        pictures = torch.cat(rows).reshape(-1, side, side).cpu()
-        low = pictures.amin(dim=(1, 2), keepdim=True)
-        pictures = (pictures - low) / (pictures.amax(dim=(1, 2), keepdim=True) - low + 1e-9)
-        names = [f"{row} {at + 1}" for row in ("query", "state", "stored") for at in range(count)]
-        return Probe(
-            "Recall", "image", pictures.numpy(), ("picture", "y", "x"), {"picture": tuple(names)}
-        )
+        pictures = torch.stack(rows).unflatten(-1, (side, side)).cpu()
+        low = pictures.amin(dim=(2, 3), keepdim=True)
+        pictures = (pictures - low) / (pictures.amax(dim=(2, 3), keepdim=True) - low + 1e-9)
+        names = ("damaged", "recalled so far", "stored")
+        axes = ("row", "query", "y", "x")
+        return Probe("Recall", "image", pictures.numpy(), axes, {"row": names})
 
     def _landscape(self) -> Probe:
         places = torch.linspace(-1.2, 1.2, PLANE)

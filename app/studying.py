@@ -1,0 +1,145 @@
+"""The open study of the gallery: its training, its pictures, and what is known of its claims.
+
+gallery.families     tuple of (family, tuple of (name, title, paper, claims in words))
+gallery.<name>       thumbnail [h, w, 3] uint8
+study.*              name, title, paper, variant, variants, claims of the open one
+probes.rows, probe.* what app/probes.py makes of the newest probes
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from app import thumbnails
+from app.jobs import Jobs, Task
+from app.probes import publish
+from app.store import Store
+from app.study_report import results, standing
+from app.training import Training
+from core.base import discover
+from core.base.errors import ConfigError
+from core.base.events import EventQueue
+from core.base.latest import Latest
+
+if TYPE_CHECKING:
+    from core.engine.runs import Run
+
+READING = "Reading the studies"
+THUMBNAIL_EVERY_S = 5.0
+
+
+class Studying:
+    """Opens one study at a time; everything runs on the app loop but the reading of the gallery."""
+
+    def __init__(self, store: Store, training: Training, jobs: Jobs, events: EventQueue) -> None:
+        self._store, self._training, self._jobs = store, training, jobs
+        self._events = events
+        self.name = ""
+        self._scene_model = ""
+        self._pictured_s = 0.0
+        store.update(gallery__families=(), study__name="", probes__rows=())
+
+    def show_gallery(self) -> None:
+        """Read what there is beside the app loop: titles, verdicts, thumbnails."""
+        self._jobs.start(READING, _read_gallery, self._show_gallery)
+
+    def _show_gallery(self, found: thumbnails.GalleryRows) -> None:
+        families, pictures = found
+        self._store.set("gallery.families", families)
+        for name, picture in pictures.items():
+            self._store.set(f"gallery.{name}", picture)
+
+    def enter(self, name: str, *, trains: bool = True) -> None:
+        """Show a study and train it."""
+        self._show(name, "")
+        self._training.choose_study(name)
+        self.train()
+        if not trains:
+            self._training.pause()
+
+    def resume(self, run: Run) -> None:
+        """Show the study of a run and go on with it where its last checkpoint stands."""
+        self._show(run.config.study, run.config.variant)
+        self._training.go_on(run, None, Latest())
+        self._start()
+
+    def _show(self, name: str, variant: str) -> None:
+        facts = discover.facts(discover.entry_of(name))
+        self.name, self._scene_model = name, self._training.study
+        self._training.variant = variant
+        verdicts = standing(results(), name)
+        claims = tuple((claim, verdicts.get(claim, "not run yet")) for claim in facts.claims)
+        self._store.update(
+            page="study",
+            title=f"{facts.title.partition(':')[0]} - HyRF Studio",
+            train__has_capture=False,
+            study__name=name,
+            study__title=facts.title,
+            study__paper=facts.paper,
+            study__variants=facts.variants,
+            study__variant=variant or facts.variants[0],
+            study__claims=claims,
+            probes__rows=(),
+        )
+
+    def choose_variant(self, variant: str) -> None:
+        """Choose what the next training of the open study is of."""
+        if variant not in self._store.get("study.variants", ()):
+            raise ConfigError(f"{self.name} has no variant '{variant}'.")
+        self._training.variant = variant
+        self._store.update(study__variant=variant, probes__rows=())
+
+    def train(self) -> None:
+        """Train the open study from the beginning."""
+        self._training.begin(None, Latest(), is_preview=False)
+        self._start()
+
+    def _start(self) -> None:
+        trainer = self._training.trainer
+        assert trainer is not None
+        if not self._jobs.is_inline:
+            trainer.start()
+
+    def tick(self) -> None:
+        """Show the newest probes."""
+        trainer = self._training.trainer
+        if not self.name or trainer is None or trainer.probes is None:
+            return
+        probed = trainer.probes.take()
+        if probed is None:
+            return
+        picture = publish(self._store, probed.step, probed.probes)
+        now = time.monotonic()
+        if picture is not None and now - self._pictured_s > THUMBNAIL_EVERY_S:
+            self._pictured_s = now
+            thumbnails.keep_thumbnail(self.name, picture)
+            self._store.set(f"gallery.{self.name}", thumbnails.cut(picture))
+
+    def leave(self) -> None:
+        """Forget the open study; scenes get their model back."""
+        if not self.name:
+            return
+        self.name, self._training.variant = "", ""
+        self._training.choose_study(self._scene_model)
+        self._store.update(study__name="", probes__rows=())
+
+
+def _read_gallery(_task: Task) -> thumbnails.GalleryRows:
+    """Return the rows of the gallery by family, and a thumbnail of each study."""
+    found = results()
+    families: dict[str, list[tuple[str, str, str, str]]] = {}
+    pictures = {}
+    for entry in discover.studies().values():
+        if entry.family == "radiance":  # these open with a capture
+            continue
+        facts = discover.facts(entry)
+        verdicts = list(standing(found, entry.name).values())
+        won = verdicts.count("reproduced")
+        text = (
+            f"{won} of {len(facts.claims)} claims reproduced" if verdicts else "claims not run yet"
+        )
+        row = (entry.name, facts.title, facts.paper, text)
+        families.setdefault(entry.family, []).append(row)
+        pictures[entry.name] = thumbnails.thumbnail(entry.name)
+    return tuple((family, tuple(rows)) for family, rows in families.items()), pictures

@@ -1,0 +1,80 @@
+"""A study in a real window: its pictures, its plots and tables, and the gallery that opens it."""
+
+from __future__ import annotations
+
+import dearpygui.dearpygui as dpg
+import numpy as np
+from driver import below
+from windowed import windowed
+
+from app.actions import OpenStudy
+from app.panels import study
+from app.panels.widgets import Group, Picture
+from app.probes import publish
+from app.store import Store
+from core.study import Probe
+
+
+def probes() -> tuple[Probe, ...]:
+    ramp = np.linspace(0, 1, 64)
+    return (
+        Probe("Pictures", "image", np.tile(ramp, (3, 16, 1)), ("picture", "y", "x")),
+        Probe("Map", "heat", np.outer(ramp, ramp), ("row", "column")),
+        Probe("Curve", "curve", np.stack([ramp, ramp**2]), ("series", "x")),
+        Probe("Bars", "bars", ramp[:8].copy(), ("bar",)),
+        Probe("Table", "table", np.eye(3), ("row", "column")),
+        Probe("Words", "text", np.array("Nothing recalled yet."), ()),
+    )
+
+
+def items(stage, kind: str) -> list[int]:
+    """Every item of a kind in all widgets of the panel."""
+    found = [item for leaf in stage.drawer.leaves() for item in below(leaf.slot)]
+    return [item for item in found if dpg.get_item_type(item).endswith(kind)]
+
+
+@windowed
+def test_every_kind_of_probe_is_on_the_screen(driver):
+    store = Store()
+    publish(store, 7, probes())
+    children = study.pictures(store).children
+    stage = driver.open_widget(Group("Pictures", children), store)
+    pictures = items(stage, "mvImage")
+    assert len(pictures) == 3
+    assert len(items(stage, "mvPlot")) == 1
+    assert len(items(stage, "mvTable")) == 1
+    assert {"Step 7", "Words"} <= {dpg.get_value(item) for item in items(stage, "mvText")}
+    x, y = (int(v) for v in driver.place(pictures[1], (0.97, 0.97)))
+    bright = driver.pixels()[y, x]
+    assert bright[0] > 200  # the ends of the colour scale: yellow, dark violet
+    assert bright[2] < 100
+    x, y = (int(v) for v in driver.place(pictures[1], (0.03, 0.03)))
+    assert driver.pixels()[y, x].max() < 100
+
+
+@windowed
+def test_a_newer_picture_replaces_the_one_that_is_shown(driver):
+    store = Store()
+    store.set("p", np.full((40, 60, 3), 250, np.uint8))
+    stage = driver.open_widget(Picture(key="p", height=80), store)
+    (item,) = stage.items("mvImage")
+    store.set("p", np.full((40, 60, 3), 10, np.uint8))
+    driver.frames(6)
+    assert stage.items("mvImage") == [item]
+    x, y = (int(v) for v in driver.place(item))
+    assert driver.pixels()[y, x].max() < 20
+    store.set("p", np.full((20, 60, 3), 250, np.uint8))
+    driver.frames(6)
+    (item,) = stage.items("mvImage")
+    x, y = (int(v) for v in driver.place(item))
+    assert driver.pixels()[y, x].min() > 240
+
+
+@windowed
+def test_a_clicked_thumbnail_opens_its_study(driver):
+    store = Store()
+    store.set("gallery.one", np.full((96, 144, 3), 90, np.uint8))
+    widget = Picture(key="gallery.one", height=64, action=OpenStudy("one"))
+    stage = driver.open_widget(widget, store)
+    driver.click(stage.items("mvImageButton")[0])
+    assert stage.take() == [OpenStudy("one")]
