@@ -7,6 +7,7 @@ the parent ended.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +20,10 @@ POLL_S = 0.1
 
 class ChildError(Exception):
     """The process ended before its work was done; the text is the last line it wrote."""
+
+    def __init__(self, code: int, last_line: str) -> None:
+        super().__init__(f"the process ended with code {code}: {last_line}")
+        self.was_killed = code in (-signal.SIGTERM, -9)
 
 
 def threads() -> int:
@@ -56,7 +61,7 @@ def run_child(
         child.stdin.close()
     if child.returncode != 0:
         last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
-        raise ChildError(f"the process ended with code {child.returncode}: {last[0]}")
+        raise ChildError(child.returncode, last[0])
 
 
 def end_with_parent() -> None:

@@ -29,6 +29,7 @@ from core.capture.pairs import choose_pairs, pairs_text
 MODEL = "SIMPLE_RADIAL"
 FOCAL_GUESS = 1.2  # of the longer side, where nothing is known
 LEAST_GROUP = 3  # pictures that make a model
+LOOKED_AT = 1500  # descriptors of a picture, to find those that look alike
 PAIRS_AT_ONCE = 10  # between two reports of progress
 
 
@@ -84,7 +85,7 @@ def match(job: Path, settings: dict[str, Any]) -> None:
     names = [entry["file"] for entry in settings["pictures"]]
     with pycolmap.Database.open(job / "database.db") as table:
         ids = [table.read_image_with_name(name).image_id for name in names]
-        descriptors = [np.asarray(table.read_descriptors(image_id).data) for image_id in ids]
+        descriptors = [_some(table.read_descriptors(image_id).data) for image_id in ids]
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = str(job / "pairs.txt")
     pairing.block_size = PAIRS_AT_ONCE
@@ -94,6 +95,11 @@ def match(job: Path, settings: dict[str, Any]) -> None:
     matching = pycolmap.FeatureMatchingOptions()
     matching.num_threads, matching.use_gpu = settings["threads"], False
     pycolmap.match_image_pairs(job / "database.db", matching, pairing, device=pycolmap.Device.cpu)
+
+
+def _some(descriptors: np.ndarray) -> np.ndarray:
+    """Return about LOOKED_AT of the descriptors [F, D], enough to tell what a picture shows."""
+    return np.array(descriptors[:: max(1, len(descriptors) // LOOKED_AT)])
 
 
 def place(job: Path, settings: dict[str, Any]) -> None:

@@ -184,15 +184,22 @@ def _alone(job: Path, how: Opening) -> Iterator[None]:
 
 def _work(job: Path, settings: dict[str, Any], shots: Sequence[Shot], how: Opening) -> None:
     """Write the pictures that are missing and run the process."""
-    _write_pictures(job, settings, shots, how)
-    described = json.dumps({**settings, "threads": threads()})
-    (job / "job.json").write_text(described, "utf-8")
     shown = StageReport(how)
     try:
+        _write_pictures(job, settings, shots, how)
+        described = json.dumps({**settings, "threads": threads()})
+        (job / "job.json").write_text(described, "utf-8")
         run_child("core.capture.estimate", job, shown.show, how.stop_if_cancelled)
     except ChildError as error:
+        advice = "Open it again to go on from there."
+        if not error.was_killed:  # what it left may be what it stumbled over
+            shutil.rmtree(job, ignore_errors=True)
+            advice = "Open it again; it begins anew."
+        raise CaptureError(f"The cameras could not be estimated: {error}. {advice}") from None
+    except OSError as error:
         raise CaptureError(
-            f"The cameras could not be estimated: {error}. Open it again to go on from there."
+            f"The cameras could not be estimated: {job} cannot be written ({error.strerror}). "
+            "Make room there, or set HYRF_CACHE to another folder."
         ) from None
     shown.end()
 
@@ -207,7 +214,13 @@ def _write_pictures(
         if how.cancelled() or target.exists():
             return
         shot = shots[index]
-        picture = over_white(decode(shot.path.read_bytes(), shot.is_turned))
+        try:
+            data = shot.path.read_bytes()
+        except OSError as error:
+            raise CaptureError(
+                f"{shot.name} cannot be read any more ({error.strerror}). Was the folder moved or changed?"
+            ) from None
+        picture = over_white(decode(data, shot.is_turned))
         size = _reduced(shot)
         if picture.shape[1::-1] != size:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -203,6 +203,26 @@ def test_a_killed_process_gets_one_sentence_and_its_features_are_kept(folder):
     assert len(open_capture(folder).photos) == COUNT
 
 
+def test_what_a_failed_process_stumbled_over_is_thrown_away(folder):
+    heard = Heard()
+    with pytest.raises(CaptureError, match="cancelled"):
+        open_capture(folder, report=heard, cancelled=lambda: "Matching pictures" in tasks(heard))
+    (job,) = poses.cache_folder("poses").glob("*/")
+    (job / "database.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(CaptureError, match=r"could not be estimated.*begins anew"):
+        open_capture(folder)
+    assert len(open_capture(folder).photos) == COUNT
+
+
+def test_a_full_disk_gets_one_sentence_with_the_remedy(folder, monkeypatch):
+    def no_room(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(poses, "run_child", no_room)
+    with pytest.raises(CaptureError, match=r"No space left on device.*Make room"):
+        open_capture(folder)
+
+
 def test_the_process_ends_when_its_parent_does():
     code = "from core.capture.child import end_with_parent as e; import time; e(); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
