@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 FOLDS_BELOW = 1100
 GAP = 1
+LOW_STRIP = 120  # pixels: a title and three lines
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,20 @@ class Arrangement:
     is_folded: bool = False
 
 
-def arrange(width: int, height: int, scale: float = 1.0, *, has_chrome: bool = True) -> Arrangement:
-    """Return the rectangles for a window of this size; `scale` is the font scale."""
+def arrange(
+    width: int, height: int, scale: float = 1.0, *, has_chrome: bool = True, has_curves: bool = True
+) -> Arrangement:
+    """Return the rectangles for a window of this size; `scale` is the font scale.
+
+    The strip is low where nothing is trained and no curve will be drawn in it.
+    """
     if not has_chrome:
         return Arrangement(Area(0, 0, max(width, 1), max(height, 1)))
     is_folded = width < FOLDS_BELOW * scale
     column = round(min(max(0.195 * width, 252 * scale), 320 * scale))
     top_height, status_height = round(48 * scale), round(28 * scale)
-    strip_height = round(min(max(0.26 * height, 196 * scale), 280 * scale))
+    tall = min(max(0.26 * height, 196 * scale), 280 * scale)
+    strip_height = round(tall if has_curves else LOW_STRIP * scale)
     # A very low window keeps its picture rather than its curves.
     strip_height = min(strip_height, max(height - top_height - status_height - 160, 0))
     body_top = top_height + GAP

@@ -290,6 +290,9 @@ class PanelDrawer:
     def _draw(self, at: int, described: Group, changed: frozenset[str]) -> None:
         if at >= len(self.branches) or not self.branches[at].update(described, changed):
             self._replace(at, described)
+        is_shown = bool(described.children)
+        if is_shown != dpg.is_item_shown(self.slots[at]):
+            dpg.configure_item(self.slots[at], show=is_shown)
 
     def _replace(self, at: int, described: Group) -> None:
         if at < len(self.branches):

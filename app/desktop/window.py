@@ -144,8 +144,7 @@ class Window:
         while dpg.is_dearpygui_running() and time.monotonic() < until:
             if self.viewport.frame is not None:
                 return
-            is_starting = self.store.get("engine.state") == "starting"
-            is_busy = is_starting or bool(self.store.get("task.name"))
+            is_busy = self.store.get("engine.state") == "starting" or self.store.get("task.name")
             if is_busy or self.store.get("page") != "start":
                 calm_at = time.monotonic()
             elif time.monotonic() - calm_at > CALM_S:
@@ -269,13 +268,13 @@ class Window:
         """Arrange the window when its size, the page or the chrome changed."""
         size = (dpg.get_viewport_client_width(), dpg.get_viewport_client_height())
         page = self.store.get("page", "start")
-        wanted = (size, page, self.has_chrome)
+        has_curves = page == "study" or bool(self.store.get("train.has_capture", False))
+        wanted = (size, page, self.has_chrome, has_curves)
         if wanted == self._placed or min(size) <= 0:
             return
         self._placed, self._page, self._extra = wanted, page, 3
-        arrangement = arrange(
-            *size, self.theme.scale, has_chrome=self.has_chrome or page == "start"
-        )
+        chrome = self.has_chrome or page == "start"
+        arrangement = arrange(*size, self.theme.scale, has_chrome=chrome, has_curves=has_curves)
         self.top.place(arrangement.top)
         self.status.place(arrangement.status)
         for other in (self.start, self.scene, self.study):

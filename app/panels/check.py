@@ -10,13 +10,13 @@ TINTS = {"stops": "error", "left out": "warning", "worth knowing": "secondary"}
 
 
 def panel(store: Store) -> Group:
-    """Describe the check of the open capture; while it trains, in one line."""
+    """Describe the check of the open capture, in one line while it trains; empty without a capture."""
     return Group("Photographs", _widgets(store))
 
 
 def _widgets(store: Store) -> tuple[Widget, ...]:
     if not store.get("train.has_capture", False):
-        return (Text(tint="secondary", text="No photographs are open."),)
+        return ()
     counts = Text(text=str(store.get("check.counts", "")) or "Opened.")
     poses = str(store.get("check.poses", ""))
     estimated = (Text(tint="secondary", text=f"Cameras {poses}."),) if poses else ()

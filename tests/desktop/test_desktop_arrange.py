@@ -48,3 +48,10 @@ def test_without_chrome_the_picture_has_the_whole_window():
     plan = arrange(1280, 800, has_chrome=False)
     assert plan.view == Area(0, 0, 1280, 800)
     assert plan.left is plan.right is plan.top is plan.strip is plan.status is None
+
+
+def test_where_nothing_trains_the_picture_takes_the_room_of_the_curves():
+    with_curves, without = arrange(1280, 800), arrange(1280, 800, has_curves=False)
+    assert without.view.height >= with_curves.view.height + 70
+    assert without.strip is not None
+    assert without.strip.top + without.strip.height < without.status.top + 2
