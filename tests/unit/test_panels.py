@@ -8,7 +8,7 @@ import pytest
 
 from app import actions
 from app.palette import DARK
-from app.panels import cameras, export, layers, notices, start, train, words
+from app.panels import cameras, check, export, layers, notices, start, train, words
 from app.panels import widgets as kinds
 from app.panels.help import SHORTCUTS
 from app.panels.layout import (
