@@ -40,6 +40,11 @@ class ExportOptions:
     goal: Goal | None = None  # quality and size of a .hyrf file; the best where not given
     progress: Callable[[float, str], None] = _untold  # told a share 0..1 and what is being done
 
+    def __post_init__(self) -> None:
+        if self.background not in BACKGROUNDS:
+            known = ", ".join(BACKGROUNDS)
+            raise FormatError(f"There is no background '{self.background}'. Choose one of {known}.")
+
 
 @dataclass(frozen=True)
 class Format:
