@@ -44,7 +44,10 @@ def read_points_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     names = table.dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise CaptureError(f"{path.name} has no x, y and z. It holds: {', '.join(names)}.")
-    points = np.column_stack([table[axis].astype(np.float64) for axis in "xyz"])
+    with np.errstate(
+        invalid="ignore"
+    ):  # a damaged file holds numbers that signal when they are moved
+        points = np.column_stack([table[axis].astype(np.float64) for axis in "xyz"])
     colors = np.full((count, 3), 128, np.uint8)
     if {"red", "green", "blue"} <= set(names):
         values = np.column_stack([table[axis] for axis in ("red", "green", "blue")])

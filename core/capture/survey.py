@@ -121,7 +121,8 @@ def _rotation(heading: float, pitch: float, roll: float) -> np.ndarray:
     """Return the camera's axes [3, 3] (x right, y up, looking along -z) in a world with z up."""
 
     def turn(first: int, second: int, degrees: float) -> np.ndarray:
-        rotation, angle = np.eye(3), math.radians(degrees)
+        # a pose that is not finite is left out later, by name
+        rotation, angle = np.eye(3), math.radians(degrees if math.isfinite(degrees) else math.nan)
         rotation[first, first] = rotation[second, second] = math.cos(angle)
         rotation[first, second], rotation[second, first] = -math.sin(angle), math.sin(angle)
         return rotation

@@ -40,7 +40,7 @@ def read(path: Path) -> SceneParts:
     document, binary = _open(path)
     try:
         return scene_of(path, _splats(path, document, binary))
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FormatError(
             f"{path.name}: its JSON does not describe what it should ({error})."
         ) from None

@@ -65,7 +65,14 @@ def read(path: Path) -> SceneParts:
             return read_bytes(entry, most_bytes)
 
         return _read(folder, content)
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise FormatError(
             f"{path.name}: its {META} does not describe what it should ({error})."
         ) from None

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -381,6 +382,7 @@ def _limit_memory() -> None:
 
 def main(words: list[str]) -> None:
     """Try readers and print what came of it."""
+    warnings.simplefilter("error", RuntimeWarning)  # numpy's, of numbers nobody looked at
     rounds, first, names = int(words[0]), int(words[1]), words[2:]
     for name in names:  # everything is imported and every kernel compiled before memory is counted
         tried(name, first, 2)
