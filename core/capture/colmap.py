@@ -3,7 +3,7 @@
 pycolmap believes every count and length it reads, so the records are walked here first: one that
 does not fit its file is refused with its byte offset (or line). pycolmap then reads copies of
 exactly what was walked. rigs and frames stay behind, because the images file holds every picture's
-own pose in old and new models alike.
+own pose in old and new models alike. Of several models side by side the one with most pictures is read.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from core.capture.pictures import PictureFolder
 if TYPE_CHECKING:
     import pycolmap
 
-PLACES = ("sparse/0", "sparse", ".")
+FOLDERS = ("sparse", "colmap/sparse")  # of models numbered 0, 1, ..., or of one model
 PICTURE_PLACES = ("images", "input", ".")
+LEAST_IMAGE_BYTES = 73  # of one picture in images.bin
 
 # what a walk finds: camera ids, and picture name and camera id by image id. The names are taken
 # from here because pycolmap cuts those in text at the first space
@@ -35,12 +36,53 @@ Found = tuple[set[int], dict[int, tuple[str, int]]]
 
 
 def find_model(folder: Path) -> Path | None:
-    """Return where the model of a capture lies."""
-    for place in PLACES:
-        for suffix in (".bin", ".txt"):
-            if (folder / place / f"cameras{suffix}").is_file():
-                return folder / place
-    return None
+    """Return where the model of a capture lies; of several, that with most pictures."""
+    models = find_models(folder)
+    return max(models, key=lambda place: (models[place], -list(models).index(place)), default=None)
+
+
+def find_models(folder: Path) -> dict[Path, int]:
+    """Return where the models of a capture lie, first numbered ones, with how many pictures each promises."""
+    for place in FOLDERS:
+        numbered = sorted(
+            (path for path in (folder / place).glob("*") if path.name.isdecimal()),
+            key=lambda path: int(path.name),
+        )
+        found = [path for path in (*numbered, folder / place) if _is_model(path)]
+        if found:
+            return {path: _num_pictures(path) for path in found}
+    return {folder: _num_pictures(folder)} if _is_model(folder) else {}
+
+
+def _is_model(place: Path) -> bool:
+    return any((place / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt"))
+
+
+def _num_pictures(place: Path) -> int:
+    """Return how many pictures a model promises, never more than its file can hold."""
+    binary, text = place / "images.bin", place / "images.txt"
+    if binary.is_file():
+        with binary.open("rb") as file:
+            start = file.read(8)
+        most = binary.stat().st_size // LEAST_IMAGE_BYTES
+        return min(int.from_bytes(start, "little"), most)
+    if not text.is_file():
+        return 0
+    lines = text.read_bytes().split(b"\n")
+    return sum(1 for line in lines if not line.startswith(b"#")) // 2
+
+
+def _told(models: dict[Path, int], used: Path, folder: Path) -> tuple[str, ...]:
+    """Say which of several models is used."""
+    if len(models) < 2:
+        return ()
+    counts = ", ".join(
+        f"{count} in {place.relative_to(folder).as_posix()}" for place, count in models.items()
+    )
+    return (
+        f"COLMAP left {len(models)} models that share no coordinates, with pictures: {counts}. "
+        f"{used.relative_to(folder).as_posix()} is used.",
+    )
 
 
 def read_colmap(folder: Path) -> Listing:
@@ -77,7 +119,8 @@ def read_colmap(folder: Path) -> Listing:
     seeds = [point for _, point in sorted(model.points3D.items(), key=itemgetter(0))]
     points = np.array([point.xyz for point in seeds]).reshape(-1, 3)
     colors = np.array([point.color for point in seeds], np.uint8).reshape(-1, 3)
-    return Listing(f"COLMAP model {suffix}", tuple(frames), searched, points, colors)
+    notices = _told(find_models(folder), place, folder)
+    return Listing(f"COLMAP model {suffix}", tuple(frames), searched, points, colors, notices)
 
 
 def _read_walked(files: dict[str, bytes], capture: str) -> pycolmap.Reconstruction:

@@ -50,6 +50,7 @@ class Look:
     sharpness: float
     transparent: float
     has_alpha: bool
+    masked: float | None
     grey: np.ndarray
     sketch: np.ndarray
 
@@ -72,6 +73,7 @@ def doubts(
     problems += _alike(capture, photos, seen)
     problems += _exposed(capture, photos, seen)
     problems += _transparent(capture, photos, seen)
+    problems += _masked(capture, photos, seen)
     problems += _stray_cameras(capture, photos)
     problems += _same_places(capture, photos)
     problems += _seed_points(capture, photos, has_own_points)
@@ -129,9 +131,9 @@ def _look(photo: Photo) -> Look:
     sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var())
     sketch = cv2.resize(grey, (SKETCH, SKETCH), interpolation=cv2.INTER_AREA)
     small = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    return Look(
-        sharpness, transparent, has_alpha, small.astype(np.float32), sketch.astype(np.float32)
-    )
+    masked = None if photo.read_weight is None else 1.0 - float(photo.read_weight().mean()) / 255.0
+    small, sketch = small.astype(np.float32), sketch.astype(np.float32)
+    return Look(sharpness, transparent, has_alpha, masked, small, sketch)
 
 
 def _note(text: str, remedy: str, file: str = "", value: str = "") -> Problem:
@@ -231,7 +233,7 @@ def _transparent(capture: Capture, photos: Sequence[Photo], looks: Sequence[Look
         _note(
             f"{len(masked)} of {len(looks)} pictures have transparent parts, {np.mean(masked):.0%} "
             "of their pixels on average; they are trained as white.",
-            "Nothing to do where white is what shall stand there.",
+            "Set masks.transparency to black or mask where white is not what shall stand there.",
             value=f"{np.mean(masked):.0%}",
         )
     ]
@@ -246,6 +248,33 @@ def _transparent(capture: Capture, photos: Sequence[Photo], looks: Sequence[Look
                 )
             )
     return rows
+
+
+def _masked(capture: Capture, photos: Sequence[Photo], looks: Sequence[Look]) -> list[Problem]:
+    shares = {
+        p: look.masked for p, look in zip(photos, looks, strict=True) if look.masked is not None
+    }
+    if not shares:
+        return []
+    share = float(np.mean(list(shares.values())))
+    rows = [
+        _note(
+            f"{len(shares)} of {len(looks)} pictures have a mask that hides {share:.0%} of their pixels "
+            "on average; these are neither learnt nor measured.",
+            "Set masks.is_inverted to true where the masks show what is to be hidden.",
+            value=f"{share:.0%}",
+        )
+    ]
+    return rows + [
+        _note(
+            f"{photo.name} is masked on {masked:.1%} of its pixels.",
+            "Check its mask: there is next to nothing to learn from this picture.",
+            file_of(capture, photo),
+            f"{masked:.1%}",
+        )
+        for photo, masked in shares.items()
+        if masked > EMPTY
+    ]
 
 
 def _stray_cameras(capture: Capture, photos: Sequence[Photo]) -> list[Problem]:

@@ -19,6 +19,15 @@ from core.capture.pictures import Picture
 ROTATION_TOLERANCE = 1e-2  # how far a written rotation may be from orthogonal before it is dropped
 
 
+@dataclass(frozen=True)
+class Mask:
+    """A mask's file and how it is turned to lie over its picture; of an inverted one bright pixels do not count."""
+
+    path: Path
+    is_inverted: bool = False
+    orientation: int = 1
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One entry of a camera file; `path` None: no picture; `is_test` None: the split is left to the rule."""
@@ -29,6 +38,7 @@ class Frame:
     lens: Lens
     is_test: bool | None = None
     is_turned: bool = False
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)

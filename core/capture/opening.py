@@ -9,7 +9,8 @@ starting with the first, is held out. Files that carry their own split keep it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from core.capture.colmap import find_model, read_colmap
 from core.capture.frames import (
     Frame,
     Listing,
+    Mask,
     counted,
     fitted_lens,
     listed,
@@ -32,8 +34,11 @@ from core.capture.frames import (
     without_repeats,
 )
 from core.capture.lens import Lens
-from core.capture.pictures import SUFFIXES, Picture, decode
+from core.capture.masks import read_weight, with_masks
+from core.capture.pictures import SUFFIXES, Picture
+from core.capture.pixels import decode
 from core.capture.placement import UP, common_bounds, scene_to_original
+from core.capture.polycam import find_polycam, read_polycam
 from core.capture.seeds import Opening, find_seeds
 from core.capture.survey import find_survey, read_survey
 from core.capture.transforms import SPLIT_FILES, read_transforms
@@ -103,8 +108,8 @@ def _listed(opened: Path, how: Opening) -> tuple[Listing, Path]:
         )
     raise CaptureError(
         f"{opened} is not a capture. Looked for transforms.json, transforms_train.json, a COLMAP model "
-        "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy, a CSV of RealityCapture, "
-        f"an XML of Metashape, pictures ({' '.join(SUFFIXES)}) and videos ({' '.join(VIDEO_SUFFIXES)})."
+        "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy, keyframes of Polycam, "
+        f"a CSV of RealityCapture, an XML of Metashape, pictures ({' '.join(SUFFIXES)}) and videos ({' '.join(VIDEO_SUFFIXES)})."
     )
 
 
@@ -118,6 +123,8 @@ def read_cameras(folder: Path) -> Listing | None:
         return read_camera_list(folder)
     if (folder / "poses_bounds.npy").is_file():
         return read_llff(folder)
+    if find_polycam(folder) is not None:
+        return read_polycam(folder)
     survey = find_survey(folder)
     return None if survey is None else read_survey(survey)
 
@@ -145,6 +152,8 @@ def _usable(
     notices += said
     frames, said = _sized(frames, pictures, listing.source)
     notices += said
+    frames, said = with_masks(frames, pictures, folder)
+    notices += said
     if len(frames) < 2:
         raise CaptureError(
             f"{folder.name}: {len(frames)} of {total} pictures can be used, at least 2 are needed. "
@@ -157,7 +166,7 @@ def _sized(
     frames: Sequence[Frame], pictures: dict[Path, Picture], source: str
 ) -> tuple[list[Frame], list[str]]:
     """Fit every lens to its picture's size: rescaled with a notice, refused when the shape is another."""
-    fitted, scaled, turned = [], [], []
+    fitted, scaled, turned, as_stored = [], [], [], []
     for frame in frames:
         picture, lens = pictures[frame.path], frame.lens
         own = fitted_lens(lens, picture.width, picture.height)
@@ -171,6 +180,8 @@ def _sized(
             )
         if is_turned and not frame.is_turned:
             turned.append(frame.name)
+        elif picture.orientation != 1 and not is_turned:
+            as_stored.append(frame.name)
         if own is not lens:
             scaled.append(f"{frame.name} ({picture.width}x{picture.height})")
         fitted.append(replace(frame, lens=own, is_turned=is_turned))
@@ -184,6 +195,11 @@ def _sized(
     if turned:
         notices.append(
             f"{counted(turned, len(frames))} were turned by their orientation tag: {listed(turned)}."
+        )
+    if as_stored:
+        notices.append(
+            f"{counted(as_stored, len(frames))} have an orientation tag and cameras that fit the stored "
+            f"pixels, so they are not turned: {listed(as_stored)}."
         )
     return fitted, notices
 
@@ -235,15 +251,28 @@ def _names(frames: Sequence[Frame], folder: Path) -> list[str]:
 
 def _photo(frame: Frame, camera: Camera, name: str, is_test: bool) -> Photo:
     read = partial(_read, frame.path, frame.lens, frame.is_turned)
-    return Photo(name, frame.path, camera, read, is_test, frame.lens.crop())
+    weight = frame.mask and partial(_read_weight, frame.mask, frame.lens)
+    return Photo(name, frame.path, camera, read, is_test, frame.lens.crop(), weight)
 
 
 def _read(path: Path, lens: Lens, is_turned: bool) -> np.ndarray:
     """Decode one picture as its pinhole camera sees it, [H, W, 3] or [H, W, 4] uint8."""
-    try:
+    with _still_there(path):
         if lens.is_pinhole:
             return decode(path.read_bytes(), is_turned)
         return undistorted(path, lens, is_turned)
+
+
+def _read_weight(mask: Mask, lens: Lens) -> np.ndarray:
+    with _still_there(mask.path):
+        return read_weight(mask, lens)
+
+
+@contextmanager
+def _still_there(path: Path) -> Iterator[None]:
+    """Name a picture that could be read when the capture was opened and now cannot."""
+    try:
+        yield
     except (OSError, SyntaxError, ValueError) as error:
         raise CaptureError(
             f"{path.name} cannot be read any more ({error}). Was the folder moved or changed?"

@@ -1,25 +1,36 @@
-"""Picture files: find them, check that they decode completely, and decode them the same way everywhere.
+"""Picture files: find them, and check that they decode completely (how they decode: pixels.py).
 
-    decode(data) -> [H, W, 3] or [H, W, 4] uint8, sRGB, straight alpha
-
-The program has one rule for orientation tags: pixels are used as stored, because camera poses refer
-to stored pixels. The one exception is a camera whose declared size fits only the turned picture.
+The program has one rule for orientation tags. Where poses come with the pictures, the cameras' size
+decides: they were solved on the stored pixels when it fits those (COLMAP ignores the tag), else on
+the turned ones. Where poses are estimated here, every picture is turned upright first.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
-ORIENTATION_TAG = 0x0112
+from core.capture.pixels import (
+    EXR_START,
+    MissingPackage,
+    decode,
+    exr_size,
+    first_bytes,
+    is_deep,
+    opened,
+    orientation_of,
+)
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"),
+    *(".heic", ".heif", ".exr"),
+)
 LFS_START = b"version https://git-lfs"
 
 
@@ -48,71 +59,52 @@ def check(path: Path) -> Picture:
     if data.startswith(LFS_START):
         return Picture(problem="is a Git LFS pointer, not the picture; run 'git lfs pull'")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
-            if is_deep(image, data):
-                decode(data)
-            else:
-                # a JPEG at 1/8 size still reads every coded byte but skips most arithmetic
-                image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
-                image.load()
+        width, height, orientation = _measured(data)
     except UnidentifiedImageError:
         return Picture(problem=f"is not a picture ({len(data)} bytes)")
+    except MissingPackage as missing:
+        return Picture(problem=f"cannot be read without {missing}")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return Picture(problem=f"does not decode ({error})")
     return Picture(width, height, orientation, hashlib.blake2b(data, digest_size=16).hexdigest())
 
 
-def decode(data: bytes, is_turned: bool = False) -> np.ndarray:
-    """Decode to [H, W, 3] uint8, or [H, W, 4] where the file has transparency; 16 bits are scaled, never clipped."""
-    with Image.open(io.BytesIO(data)) as image:
+def _measured(data: bytes) -> tuple[int, int, int]:
+    """Decode a picture completely and return its width, height and orientation as stored."""
+    if data.startswith(EXR_START):
+        height, width = decode(data).shape[:2]
+        return width, height, 1
+    with opened(data) as image:
+        width, height = image.size
+        orientation = orientation_of(image)
         if is_deep(image, data):
-            return _decode_deep(data)
-        upright = ImageOps.exif_transpose(image) if is_turned else image
-        is_transparent = "transparency" in upright.info or upright.mode in (
-            "RGBA",
-            "LA",
-            "PA",
-            "La",
-            "RGBa",
-        )
-        return np.array(upright.convert("RGBA" if is_transparent else "RGB"))
+            decode(data)
+        else:
+            # a JPEG at 1/8 size still reads every coded byte but skips most arithmetic
+            image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
+            image.load()
+    return width, height, orientation
 
 
-def is_deep(image: Image.Image, data: bytes) -> bool:
-    """Return whether the file stores 16 bits per channel (PIL would clip grey and cut colour)."""
-    if image.format == "PNG":
-        return data[24:25] == b"\x10"
-    return image.mode.startswith("I") or image.mode == "F"
-
-
-def _decode_deep(data: bytes) -> np.ndarray:
-    import cv2
-
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype not in (np.uint8, np.uint16):
-        raise ValueError("unsupported number of bits per channel; convert it to 8 or 16 bits")
-    if values.dtype == np.uint16:
-        values = np.rint(values / 257.0).astype(np.uint8)
-    if values.ndim == 2:
-        return np.repeat(values[..., None], 3, axis=2)
-    order = (2, 1, 0, 3)[: values.shape[2]]
-    return np.ascontiguousarray(values[..., order])
+def over(picture: np.ndarray, level: int) -> np.ndarray:
+    """Composite [H, W, 4] uint8 over grey of `level` (255 is white); [H, W, 3] passes through."""
+    if picture.shape[2] == 3:
+        return picture
+    color, alpha = picture[..., :3].astype(np.uint16), picture[..., 3:].astype(np.uint16)
+    return ((color * alpha + level * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def over_white(picture: np.ndarray) -> np.ndarray:
     """Composite [H, W, 4] uint8 over white; [H, W, 3] passes through."""
-    if picture.shape[2] == 3:
-        return picture
-    color, alpha = picture[..., :3].astype(np.uint16), picture[..., 3:].astype(np.uint16)
-    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return over(picture, 255)
 
 
 def header_size(path: Path) -> tuple[int, int] | None:
     """Return (width, height) as stored, from the header alone; None when there is no readable header."""
     try:
-        with Image.open(path) as image:
+        if first_bytes(path).startswith(EXR_START):
+            return exr_size(path.read_bytes())
+        with opened(path) as image:
             return image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -123,6 +123,31 @@ FORMS = tuple(
             "Nothing to do where they look upright; else save them upright and without the tag.",
         ),
         (
+            r"^(?P<value>\d+ of \d+ frames) have an orientation tag .*: (?P<file>.+)\.$",
+            Severity.NOTE,
+            "Nothing to do where the result looks right; else estimate the cameras from the pictures anew.",
+        ),
+        (
+            r"^(?P<file>.+?) cannot be read without (?P<value>the package .+); it is left out\.$",
+            Severity.LEFT_OUT,
+            "Install it (pip install 'hyrf-studio[pictures]'), or save the pictures as JPEG or PNG.",
+        ),
+        (
+            r"^(?P<file>.+?) has a mask that (?P<value>.+); it is left out\.$",
+            Severity.LEFT_OUT,
+            "Make its mask again, or remove the mask to learn all of the picture.",
+        ),
+        (
+            r"^COLMAP left (?P<value>\d+ models) that share .*$",
+            Severity.NOTE,
+            "Take pictures that lead from one part to the other, and run COLMAP again.",
+        ),
+        (
+            r"^(?P<value>\d+ of \d+ frames) have no mask, .*: (?P<file>.+)\.$",
+            Severity.NOTE,
+            "Nothing to do where nothing is to be hidden in them.",
+        ),
+        (
             r"^(?P<value>[\d,]+) seed points are not finite and left out\.$",
             Severity.LEFT_OUT,
             "Export the points again.",

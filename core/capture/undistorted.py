@@ -18,7 +18,7 @@ import numpy as np
 
 from core.base.cache import cache_folder, keep
 from core.capture.lens import Lens
-from core.capture.pictures import decode
+from core.capture.pixels import decode
 
 VERSION = 1  # of what Lens.undistort computes: part of the key
 KEY_BYTES = 16

@@ -14,13 +14,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from core.base.errors import CaptureError, HybridError
 from core.capture.camera import Camera
-from core.capture.capture import Photo
+from core.capture.capture import Photo, resized
 from core.radiance.picture_cache import PictureCache
 
 AHEAD = 8  # photographs decoded before they are needed, at most
@@ -40,7 +39,10 @@ class _Epoch:
 
 
 class PhotoSupply:
-    """Photographs as [H, W, 3] float tensors 0..1 with their cameras; decoded ahead, kept up to a bound."""
+    """Photographs as float tensors 0..1 with their cameras; decoded ahead, kept up to a bound.
+
+    [H, W, 3], or [H, W, 4] with the weight last where parts of a photograph are masked.
+    """
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class PhotoSupply:
         key, *ahead = ((index, scale) for index in upcoming)
         picture = self._picture(key, ahead)
         camera = self.photos[key[0]].camera.resized(picture.shape[1], picture.shape[0])
-        return camera, picture.float().div_(255)  # [H, W, 3]
+        return camera, picture.float().div_(255)  # [H, W, 3 or 4]
 
     def _upcoming(self, count: int) -> list[int]:
         """Return the next photographs of all ranks in order."""
@@ -87,7 +89,7 @@ class PhotoSupply:
         return list(islice(chain(*(reversed(epoch.waiting) for epoch in self._epochs)), count))
 
     def _picture(self, key: tuple[int, float], ahead: Sequence[tuple[int, float]]) -> torch.Tensor:
-        """Return a photograph [H, W, 3] uint8 on the device."""
+        """Return a photograph [H, W, 3 or 4] uint8 on the device."""
         if self.device.type == "cpu":
             return self.cache.take(key, ahead)
         if key not in self._on_device:
@@ -113,12 +115,12 @@ class PhotoSupply:
 
     def _size_of(self, key: tuple[int, float]) -> int:
         width, height = self._size(key)
-        return 3 * width * height
+        return self.photos[key[0]].most_channels * width * height
 
     def _decoded(self, key: tuple[int, float]) -> torch.Tensor:
         photo, size = self.photos[key[0]], self._size(key)
         try:
-            picture = photo.image()
+            picture = photo.sample()
         except HybridError:
             raise
         except Exception as error:  # whatever a decoder raises, the person needs the file's name
@@ -126,9 +128,7 @@ class PhotoSupply:
                 f"{photo.path.name} could not be decoded ({error}). "
                 "Replace the file or remove it from the capture."
             ) from error
-        if picture.shape[1::-1] != size:
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        found = torch.from_numpy(np.ascontiguousarray(picture))
+        found = torch.from_numpy(np.ascontiguousarray(resized(picture, *size)))
         if self.device.type != "cuda":
             return found
         with torch.cuda.device(self.device):

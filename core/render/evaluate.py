@@ -8,7 +8,7 @@ import torch
 
 from core.capture.camera import Camera
 from core.capture.capture import Photo
-from core.nn.ssim import psnr, ssim
+from core.nn.masked import compared, parts_of
 from core.radiance.field import Snapshot
 from core.render.backend import Renderer
 from core.render.composite import composite
@@ -43,16 +43,17 @@ def draw(
 def measure(
     scene: Snapshot, renderer: Renderer, photos: Iterable[Photo]
 ) -> dict[str, dict[str, float]]:
-    """Return {name: {psnr, ssim}}; pictures are rounded to 8 bits first, as a file would hold them."""
+    """Return {name: {psnr, ssim}} over the pixels that count; of a picture without any, nothing.
+
+    Pictures are rounded to 8 bits first, as a file would hold them.
+    """
     results = {}
     for photo in photos:
-        target = torch.from_numpy(photo.image()).to(scene.device).float() / 255
+        target, weight = parts_of(torch.from_numpy(photo.sample()).to(scene.device).float() / 255)
+        if weight is not None and not weight.any():
+            continue
         picture = draw(scene, renderer, photo.camera)
-        picture = (picture * 255).round() / 255
-        results[photo.name] = {
-            "psnr": float(psnr(picture, target)),
-            "ssim": float(ssim(picture, target)),
-        }
+        results[photo.name] = compared((picture * 255).round() / 255, target, weight)
     return results
 
 

@@ -18,7 +18,9 @@ from pydantic import Field
 from core.base.config import Config, live
 from core.base.errors import CaptureError
 from core.formats.rounding import Rounding, RoundingConfig
+from core.capture.masks import MaskConfig
 from core.nn.adam import RowAdam
+from core.nn.masked import counted, parts_of, share_of
 from core.nn.ranks import joined
 from core.nn.ssim import l1_ssim_loss
 from core.radiance.averaging import ParameterMean
@@ -59,6 +61,7 @@ class PhotoConfig(Config):
         title="Photographs per step",
         description="Photographs a step learns from, on each rank where several train together.",
     )
+    masks: MaskConfig = MaskConfig()
     density: DensityConfig = DensityConfig()
     rounding: RoundingConfig = RoundingConfig()
     seed_gaussians: int = Field(
@@ -144,7 +147,8 @@ class PhotoStudy(Study):
     def __init__(self, config: PhotoConfig, setup: Setup) -> None:
         if setup.capture is None:
             raise CaptureError("This model learns from photographs: open a capture folder first.")
-        self.config, self.setup, self.capture = config, setup, setup.capture
+        self.config, self.setup = config, setup
+        self.capture = setup.capture.masked(config.masks)
         self.device = torch.device(setup.device)
         self.ranks = joined()
         self.steps_done = 0
@@ -229,7 +233,8 @@ class PhotoStudy(Study):
 
     def _look(self, share: float) -> Lesson:
         """Compare the next photograph, which counts `share` of the step, with what is drawn."""
-        camera, target = self.photos.next(self.picture_scale)
+        camera, sample = self.photos.next(self.picture_scale)
+        target, weight = parts_of(sample)
         rows = visible_rows(self.model.explicit["means"], camera, self.sizes)  # [V]
         leaves = {
             name: values[rows].requires_grad_(True) for name, values in self.model.explicit.items()
@@ -239,10 +244,12 @@ class PhotoStudy(Study):
         # one camera: squeezing copies nothing on the way back, as an index would
         rgb, alpha = layers.rgb.squeeze(0), layers.alpha.squeeze(0)
         picture = laid_over(rgb, alpha, self.model.background(camera, alpha))
-        fidelity = l1_ssim_loss(picture, target, self.config.ssim_weight)
+        picture, target = counted(picture, target, weight)
+        counts = share_of(weight)
+        fidelity = counts * l1_ssim_loss(picture, target, self.config.ssim_weight)
         loss = (fidelity + self._penalty(splats)) * share
         loss.backward()
-        error = torch.nn.functional.mse_loss(picture.detach(), target)
+        error = counts * torch.nn.functional.mse_loss(picture.detach(), target)
         psnr = -10 * torch.log10(error.clamp(min=1e-10)) * share
         gradients = {
             name: leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
@@ -354,7 +361,7 @@ class PhotoStudy(Study):
         test, ranks = self.capture.test, self.ranks
         own = measure(self.snapshot(), self.renderer, test[ranks.rank :: ranks.world])
         found = {name: row for part in ranks.gathered(own) for name, row in part.items()}
-        return {photo.name: found[photo.name] for photo in test}
+        return {photo.name: found[photo.name] for photo in test if photo.name in found}
 
     def evaluate(self) -> Metrics:
         """Return the means over the held-out photographs."""
