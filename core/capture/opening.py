@@ -109,7 +109,8 @@ def _listed(opened: Path, how: Opening) -> tuple[Listing, Path]:
     raise CaptureError(
         f"{opened} is not a capture. Looked for transforms.json, transforms_train.json, a COLMAP model "
         "(sparse/0, sparse or cameras.bin, cameras.txt), cameras.json, poses_bounds.npy, keyframes of Polycam, "
-        f"a CSV of RealityCapture, an XML of Metashape, pictures ({' '.join(SUFFIXES)}) and videos ({' '.join(VIDEO_SUFFIXES)})."
+        f"a CSV of RealityCapture, an XML of Metashape, pictures ({' '.join(SUFFIXES)}) and videos "
+        f"({' '.join(VIDEO_SUFFIXES)})."
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from captures import SmallCapture
 from PIL import Image
 
-PICTURES = 14
+PICTURES = 20
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
@@ -130,6 +130,57 @@ def boastful_points(small):
     path.write_bytes(path.read_bytes().replace(b"vertex 3000", b"vertex 9000000000"))
 
 
+def mask_cut(small):
+    mask(small, 14, Image.new("L", (320, 240), 255))
+    path = small.folder / "masks" / "014.png"
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def mask_of_another_shape(small):
+    mask(small, 15, Image.new("L", (240, 240), 255))
+
+
+def masked(small):
+    mask(small, 16, Image.new("L", (320, 240), 255))
+
+
+def mask(small, index: int, image: Image.Image) -> None:
+    (small.folder / "masks").mkdir(exist_ok=True)
+    image.save(small.folder / "masks" / f"{index:03}.png")
+
+
+def tagged(small):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(small.picture(17)).save(small.picture(17), quality=97, exif=exif)
+
+
+def skewed(small):
+    matrix = np.array(small.frames[18]["transform_matrix"])
+    matrix[:3, 0] *= 1.5
+    small.frames[18]["transform_matrix"] = matrix.tolist()
+
+
+def no_focal_length_of_one(small):
+    small.frames[19]["fl_x"] = -3.0
+
+
+def panorama(small):
+    small.values["latlong"] = True
+
+
+def no_pose(small):
+    del small.frames[19]["transform_matrix"]
+
+
+def infinite_point(small):
+    path = small.folder / "points.ply"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"end_header\n") + len(b"end_header\n")
+    data[at : at + 4] = np.float32(np.inf).tobytes()
+    path.write_bytes(bytes(data))
+
+
 def stored_as(small, index: int, suffix: str, save) -> None:
     old = small.picture(index)
     old.unlink()
@@ -156,8 +207,17 @@ DAMAGES = {
     "two poses": Damage(two_poses, STOPS, "000.jpg is listed twice with different poses"),
     "copied": Damage(copied, LEFT_OUT, "copies and left out"),
     "pointer picture": Damage(pointer_picture, LEFT_OUT, "images/002.jpg is a Git LFS pointer"),
+    "infinite point": Damage(infinite_point, LEFT_OUT, "1 seed points are not finite"),
     "pointer points": Damage(pointer_points, STOPS, "points.ply is a Git LFS pointer"),
     "boastful points": Damage(boastful_points, STOPS, "promises 9000000000 points"),
+    "mask cut": Damage(mask_cut, LEFT_OUT, "images/014.jpg has a mask that does not decode"),
+    "mask of another shape": Damage(mask_of_another_shape, LEFT_OUT, "015.jpg has a mask that is"),
+    "masked": Damage(masked, NOTE, "have no mask, all their pixels count"),
+    "tagged": Damage(tagged, NOTE, "cameras that fit the stored pixels"),
+    "skewed": Damage(skewed, LEFT_OUT, "pose skewed: images/018.jpg"),
+    "no pose": Damage(no_pose, LEFT_OUT, "images/019.jpg"),
+    "focal length of one": Damage(no_focal_length_of_one, STOPS, "focal length (-3"),
+    "panorama": Damage(panorama, STOPS, "latlong describes a panorama"),
     "all missing": Damage(all_missing, STOPS, "has a picture. Searched"),
     "no frames": Damage(no_frames, STOPS, "none of the 0 frames"),
 }
