@@ -28,6 +28,7 @@ def epipolar_distances(photos: list[Photo], pairs: list[tuple[int, int]], job: P
     """Return the Sampson distances in pixels of COLMAP's verified SIFT matches between undistorted photos."""
     import pycolmap
 
+    pycolmap.logging.minloglevel = int(pycolmap.logging.WARNING)
     used = sorted({index for pair in pairs for index in pair})
     pictures = job / "pictures"
     pictures.mkdir()

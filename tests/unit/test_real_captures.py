@@ -14,10 +14,10 @@ from core.base.config import resolve
 STEPS, SIZE, CAP = 300, 400, 8000
 GAIN = 3.0  # dB above predicting the mean colour of the training pictures
 
-# measured over all neighbouring pairs: 0.25, 0.14, 0.51, 0.64 and 0.40 px. A wrong scale or axis is
-# beyond 10 px; the bounds leave room for the few pairs taken here, and on fox they tell ignored
+# measured on these pairs: 0.23, 0.13, 0.27, 0.48 and 0.41 px. A wrong scale or axis is
+# beyond 10 px; on fox, over all pairs, the bound also tells ignored
 # distortion (0.31) from undone distortion
-BOUNDS = {"fox": 0.28, "chess_king": 0.2, "can_video": 0.62, "can_video_llff": 0.8, "plush": 0.5}
+BOUNDS = {"fox": 0.28, "chess_king": 0.2, "can_video": 0.4, "can_video_llff": 0.65, "plush": 0.5}
 
 
 @pytest.mark.slow

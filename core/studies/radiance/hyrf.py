@@ -26,7 +26,8 @@ from core.radiance.merge import (
 from core.radiance.model import Leaves, Placement, Shared, Surroundings
 from core.radiance.schedule import decayed
 from core.radiance.splats import Splats
-from core.studies.photographs import PhotoConfig, PhotoStudy
+from core.studies.photo_config import PhotoConfig
+from core.studies.photographs import PhotoStudy
 from core.studies.starting import Start
 from core.study import Setup
 

@@ -18,7 +18,8 @@ from core.radiance.schedule import decayed
 from core.radiance.sh_seen import seen_colors
 from core.radiance.sh_splats import SplatScene
 from core.radiance.splats import Splats
-from core.studies.photographs import PhotoConfig, PhotoStudy
+from core.studies.photo_config import PhotoConfig
+from core.studies.photographs import PhotoStudy
 from core.studies.starting import Start
 
 SH_BAND_0 = 0.28209479177387814  # the constant spherical harmonic
