@@ -30,6 +30,8 @@ FOCALS = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "x_fov", "y_fov") 
 NO_PINHOLE = ("latlong", "equirectangular", *(f"ftheta_p{power}" for power in range(5)))
 ABSENT = np.full((4, 4), np.nan)  # what has no pose is dropped by name
 
+LARGEST = 1e300  # of any number in the file
+
 
 def read_transforms(folder: Path) -> Listing:
     """Read the folder's transforms.json, or its training and test files."""
@@ -148,9 +150,9 @@ def _focal(given: dict[str, float], width: int, height: int, where: str) -> tupl
     }
     fx, fy = given.get("fl_x"), given.get("fl_y")
     if fx is None and "camera_angle_x" in given:
-        fx = width / 2 / math.tan(given["camera_angle_x"] / 2)
+        fx = width / 2 / (math.tan(given["camera_angle_x"] / 2) or math.nan)
     if fy is None and "camera_angle_y" in given and "fl_x" not in given:
-        fy = height / 2 / math.tan(given["camera_angle_y"] / 2)
+        fy = height / 2 / (math.tan(given["camera_angle_y"] / 2) or math.nan)
     if fx is None and fy is None:
         raise CaptureError(
             f"{where}: there is neither a focal length (fl_x) nor an angle of view "
@@ -202,7 +204,7 @@ def _numbers(values: dict[str, Any], where: str, *keys: str) -> dict[str, float]
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not math.isfinite(value)
+            or not abs(value) < LARGEST  # nor NaN; a whole number may have any number of digits
         ):
             raise CaptureError(
                 f"{where}: {key} is {value!r}, not a number. Export the cameras again."
