@@ -38,6 +38,8 @@ class ModuleAdam:
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter; one without a gradient has a gradient of zero."""
+        if not self.parameters:
+            return
         self.steps += 1
         values: list[torch.Tensor] = [one.data for one in self.parameters]
         gradients = [
