@@ -2,6 +2,7 @@
 
 import shutil
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from captures import SmallCapture
 
 from core.base.errors import CaptureError
 from core.capture.opening import open_capture
+from core.formats import hyrf
+from tests.unit.test_format_hyrf import scene_of
 
 
 @pytest.fixture
@@ -148,6 +151,30 @@ def test_awkward_names_load(small):
     assert len(capture.photos) == 10
     assert {"with space", "über", "照片", "fox🦊", "er", "upper", "back"} <= set(names(capture))
     assert all(photo.image().shape == (240, 320, 3) for photo in capture.photos)
+
+
+def test_names_that_differ_only_in_form_or_case_stay_apart(small):
+    wanted = ["é.jpg", "e\u0301.jpg", "a.JPG", "a.jpg"]  # composed, decomposed; case of the suffix
+    before = [small.picture(index).read_bytes() for index in range(4)]
+    for index, name in enumerate(wanted):
+        _rename(small, index, f"images/{name}", f"images/{name}")
+    photos = {photo.path.name: photo for photo in small.open().photos}
+    if len({path.name for path in small.images.iterdir()}) < 10:
+        pytest.skip("this disk does not tell such names apart")
+    assert [photos[name].path.read_bytes() for name in wanted] == before
+    assert len({photo.name for photo in photos.values()}) == 10
+
+
+def test_awkward_names_survive_being_saved_and_opened_again(small):
+    wanted = ["with space", "über", "e\u0301", "照片", "fox🦊"]
+    for index, name in enumerate(wanted):
+        _rename(small, index, f"images/{name}.jpg", f"images/{name}.jpg")
+    cameras = [{"name": photo.name} for photo in small.open().photos]
+    path = small.folder / "scene.hyrf"
+    hyrf.write(replace(scene_of(), summary={"cameras": cameras}), path)
+    kept = hyrf.read(path).summary["cameras"]
+    assert kept == cameras
+    assert set(wanted) <= {camera["name"] for camera in kept}
 
 
 # 11 intrinsics
