@@ -233,7 +233,8 @@ def _transparent(capture: Capture, photos: Sequence[Photo], looks: Sequence[Look
         _note(
             f"{len(masked)} of {len(looks)} pictures have transparent parts, {np.mean(masked):.0%} "
             "of their pixels on average; they are trained as white.",
-            "Set masks.transparency to black where an object was cut out (it is learnt sooner), to mask where parts are hidden.",
+            "Set masks.transparency to black where an object was cut out (it is learnt sooner), "
+            "to mask where parts are hidden.",
             value=f"{np.mean(masked):.0%}",
         )
     ]
