@@ -88,7 +88,7 @@ def _header(data: bytes, name: str) -> tuple[str, int, list[tuple[str, str]], in
             if not kinds and element and element != "vertex":
                 break  # something stands before the vertices
             element = words[1]
-            count = int(words[2]) if element == "vertex" and words[2].isdigit() else count
+            count = int(words[2]) if element == "vertex" and words[2].isdecimal() else count
         elif words[:1] == ["property"] and element == "vertex":
             if len(words) != 3 or words[1] not in TYPES or words[2] in dict(kinds):
                 raise CaptureError(f"{name}: cannot read '{line}'. Export the points again.")

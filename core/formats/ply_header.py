@@ -112,6 +112,6 @@ def _elements(path: Path, lines: list[list[str]]) -> list[tuple[str, int, dict[s
 
 
 def _count(path: Path, word: str) -> int:
-    if not (word.isascii() and word.isdigit() and len(word) < 12):
+    if not (word.isascii() and word.isdecimal() and len(word) < 12):
         raise FormatError(f"{path.name}: announces '{word[:30]}' records, which is no count.")
     return int(word)

@@ -403,3 +403,12 @@ def test_a_gltf_that_moves_its_nodes_or_holds_a_mesh_is_refused(tmp_path):
     target.write_text(json.dumps(document))
     with pytest.raises(FormatError, match="holds no Gaussians"):
         gltf.read(target)
+
+
+def test_json_that_is_no_object_or_nests_without_end_is_one_sentence(tmp_path):
+    (tmp_path / "means_l.webp").write_bytes(b"x")
+    for text in ("[]", "3", "null", "[" * 5000):
+        for path in (tmp_path / "meta.json", tmp_path / "a.gltf"):
+            path.write_text(text)
+            with pytest.raises(FormatError, match=r"meta\.json|a\.gltf"):
+                formats.describe(path)

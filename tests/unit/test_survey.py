@@ -151,3 +151,15 @@ def test_other_tables_and_documents_are_no_cameras(folder):
     (folder / "b.xml").write_text("<html/>")
     assert find_survey(folder) is None
     assert read_cameras(folder) is None
+
+
+def test_an_angle_without_end_an_unknown_encoding_and_broken_rows_are_told_in_one_line(folder):
+    (folder / "cameras.csv").write_text(
+        "#name,x,y,alt,heading,pitch,roll,f\n000.jpg,0,0,9,inf,0,0,28\n"
+    )
+    pose = read_survey(folder / "cameras.csv").frames[0].camera_to_world
+    assert not np.isfinite(pose).all()  # opening leaves such a pose out by name
+    path = folder / "cameras.xml"
+    path.write_bytes(b'<?xml version="1.0" encoding="UTF1e9"?><document/>')
+    with pytest.raises(CaptureError, match="not valid XML"):
+        read_survey(path)
