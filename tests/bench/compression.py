@@ -108,7 +108,7 @@ def measured(capture: Capture, options: argparse.Namespace) -> list[Row]:
     cases = [(rate.case(), {".hyrf": "hyrf"}) for rate in options.rates]
     for count in options.counts:
         settings = {"density.cap": count}
-        cases.append((Case(f"3dgs {count // 1000}k", "splats_3dgs", "sh3", settings), OTHERS))
+        cases.append((Case(f"3dgs {count / 1000:g}k", "splats_3dgs", "sh3", settings), OTHERS))
     kept = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
     rows = []
     for case, formats in cases:
