@@ -47,7 +47,7 @@ class CamConfig(Config):
     )
     width: int = Field(128, ge=4, le=4096, title="Width", description="Features of a layer.")
     layers: int = Field(3, ge=1, le=16, title="Layers", description="Hidden layers.")
-    grid: int = Field(16, ge=2, le=1024, title="Grid", description="Cells along a grid's side.")
+    grid: int = Field(32, ge=2, le=1024, title="Grid", description="Cells along a grid's side.")
     rate: float = live(
         1e-3, gt=0, le=0.1, title="Learning rate", description="Of the network's weights."
     )
@@ -60,9 +60,17 @@ class CamConfig(Config):
     steps: int = Field(600, ge=1, title="Steps", description="Whole pictures to learn from.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"size": 32, "features": 32, "width": 32, "grid": 8, "steps": 30},
-        "full": {},
-        "paper": {"size": 512, "features": 256, "width": 256, "grid": 32, "steps": 2000},
+        "quick": {
+            "size": 32,
+            "features": 32,
+            "sigma": 0.6,
+            "width": 32,
+            "grid": 4,
+            "steps": 30,
+        },
+        # the paper's 10 cycles and 32 cells belong to 256 learned pixels a side; here are 48
+        "full": {"sigma": 1.9, "grid": 6},
+        "paper": {"size": 512, "features": 256, "width": 256, "steps": 2000},
     }
 
 
