@@ -9,9 +9,10 @@ number each, read by linear interpolation from grids of the layer's own at the s
 
 Scaled down: pictures of 96 pixels and 128 frequencies instead of 512 and 256. The spread of the
 frequencies and the cells of a grid keep the paper's ratio to the learned pixels: with the paper's own
-numbers 48 pixels a side are learned by heart and nothing between them is right. The paper's video and radiance fields are left out; a moving picture stands for modulation by
-time. Kept: every second pixel is learned from and the others are measured on, grids learn ten times
-as fast as weights, a batch is the whole picture. The networks are in networks.py.
+numbers 48 pixels a side are learned by heart and nothing between them is right. The paper's video and
+radiance fields are left out; a moving picture stands for modulation by time. Kept: every second
+pixel is learned from and the others are measured on, grids learn ten times as fast as weights, a
+batch is the whole picture. The networks are in networks.py.
 """
 
 from core.studies.fields.cam.study import CamStudy
