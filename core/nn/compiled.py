@@ -40,8 +40,8 @@ def _source_key() -> str:
     """Return a hash of every file that holds kernels or what they are made of."""
     core = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for family in ("nn", "radiance", "render"):
-        for path in sorted((core / family).glob("*.py")):
+    for pattern in ("nn/*.py", "radiance/*.py", "render/*.py", "formats/*_kernels.py"):
+        for path in sorted(core.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
