@@ -68,13 +68,6 @@ class Config(PhotoConfig):
         title="Field rate at the end",
         description="Learning rate of the fields at the end.",
     )
-    networks_share: float = live(
-        1.0,
-        ge=0,
-        le=10,
-        title="Network rate, in field rates",
-        description="Learning rate of the fields' networks as a multiple of the tables'.",
-    )
     background_start: float = Field(
         500 / 30_000,
         ge=0,
@@ -215,7 +208,7 @@ class HyrfModel:
             return
         rate = decayed(self.config.fields_rate, self.config.fields_rate_end, progress)
         weights = self.networks.params
-        self.networks.rates = dict.fromkeys(weights, rate * self.config.networks_share)
+        self.networks.rates = dict.fromkeys(weights, rate)
         self.networks.step(
             {n: weight.grad for n, weight in weights.items() if weight.grad is not None}
         )
