@@ -65,8 +65,8 @@ def _frame(entry: object, index: int, pictures: PictureFolder) -> Frame:
 def read_llff(folder: Path) -> Listing:
     """Read poses_bounds.npy; its rows belong to the pictures in byte order of their names."""
     try:
-        table = np.load(folder / "poses_bounds.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, TokenError) as error:
+        table = np.load(folder / "poses_bounds.npy", allow_pickle=False).astype(np.float64)
+    except (OSError, ValueError, TypeError, EOFError, MemoryError, TokenError) as error:
         raise CaptureError(f"poses_bounds.npy cannot be read ({error}). Export it again.") from None
     paths = pictures_in(folder / "images")
     paths.sort(key=lambda path: path.name.encode("utf-8", "surrogateescape"))
@@ -76,7 +76,7 @@ def read_llff(folder: Path) -> Listing:
             f"[{len(paths)}, 17] is needed. Export it again."
         )
     frames = []
-    for row, path in zip(table.astype(np.float64), paths, strict=True):
+    for row, path in zip(table, paths, strict=True):
         columns = row[:15].reshape(3, 5)
         height, width, focal = columns[:, 4]
         pose = np.eye(4)

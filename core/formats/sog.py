@@ -175,7 +175,8 @@ def _read(path: Path, content: Callable[[str, int], bytes]) -> SceneParts:
     if "shN" in meta:
         coeffs.append(_rest(path, meta["shN"], pixels, picture, looked_up))
     splats = PlainSplats(
-        means=(np.sign(logged) * np.expm1(np.abs(logged))).astype(np.float32),
+        # more than 80 is a damaged file: 1e34 units away, still a number
+        means=(np.sign(logged) * np.expm1(np.minimum(np.abs(logged), 80))).astype(np.float32),
         log_scales=looked_up(meta["scales"], pixels(meta["scales"])[:, :3]).astype(np.float32),
         quats=restore_four(three, largest),
         opacity_logits=logits(alpha),
