@@ -1,6 +1,6 @@
 """Every reader of files that others wrote, a small sound file for each, and a process that damages them.
 
-    python readers.py ROUNDS FIRST NAME...     prints a line of JSON per reader, or `table` for the names
+    python readers.py ROUNDS FIRST NAME...     prints a line of JSON per reader
 
 A reader answers with a scene, a listing or a HybridError of one sentence. Anything else is a finding: another
 exception, numbers that are not finite, more than MOST_S seconds, more than MOST_BYTES beside what the process
