@@ -21,7 +21,7 @@ PICTURE_BYTES = 3 * WIDTH * HEIGHT
 
 
 class Folder:
-    """Generated photographs that note when and by whom they are decoded; picture i has the colour i."""
+    """Generated photographs that note when and by whom they are decoded; picture i has the colour i + 1."""
 
     def __init__(self, count, broken=()):
         self.decoded, self.threads, self.broken = [], [], set(broken)
@@ -35,7 +35,7 @@ class Folder:
         self.threads.append(threading.current_thread().name)
         if index in self.broken:
             raise OSError("the disk is gone")
-        return np.full((HEIGHT, WIDTH, 3), index, np.uint8)
+        return np.full((HEIGHT, WIDTH, 3), index + 1, np.uint8)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,18 @@ def shown(supply, scale=1.0):
     assert picture.shape == (camera.height, camera.width, 3)
     values = torch.unique(picture)
     assert len(values) == 1
-    return round(float(values) * 255)
+    return round(float(values) * 255) - 1
+
+
+def test_nothing_is_asked_for_that_a_sigmoid_cannot_reach():
+    camera = Camera(np.eye(4), 30.0, 30.0, 20.0, 15.0, WIDTH, HEIGHT)
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[:, WIDTH // 2 :] = 255
+    picture[0, 0] = 77
+    sample = PhotoSupply([Photo("a", Path("a.png"), camera, lambda: picture)], "cpu", 0).next()[1]
+    assert sample.min() == pytest.approx(1 / 255)
+    assert sample.max() == pytest.approx(254 / 255)
+    assert sample[0, 0].tolist() == pytest.approx([77 / 255] * 3)
 
 
 def order_without_looking_ahead(count, seed, length):
