@@ -66,7 +66,15 @@ def read_llff(folder: Path) -> Listing:
     """Read poses_bounds.npy; its rows belong to the pictures in byte order of their names."""
     try:
         table = np.load(folder / "poses_bounds.npy", allow_pickle=False).astype(np.float64)
-    except (OSError, ValueError, TypeError, EOFError, MemoryError, TokenError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        TokenError,
+        SyntaxError,
+    ) as error:
         raise CaptureError(f"poses_bounds.npy cannot be read ({error}). Export it again.") from None
     paths = pictures_in(folder / "images")
     paths.sort(key=lambda path: path.name.encode("utf-8", "surrogateescape"))

@@ -15,6 +15,7 @@ import csv
 import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 
@@ -135,11 +136,16 @@ def _rotation(heading: float, pitch: float, roll: float) -> np.ndarray:
 
 def _read_xml(path: Path, pictures: PictureFolder) -> tuple[list[Frame], list[str]]:
     content = path.read_bytes()
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+
+    def refuse(*_declared: object) -> None:
         raise CaptureError(f"{path.name}: defines entities, which no camera file needs; refused.")
+
     try:
+        scan = expat.ParserCreate()  # knows the encoding, so that nothing hides in another one
+        scan.StartDoctypeDeclHandler = refuse
+        scan.Parse(content, True)
         chunk = ElementTree.fromstring(content).find(".//chunk")
-    except (ElementTree.ParseError, LookupError, ValueError) as error:  # also an unknown encoding
+    except (expat.ExpatError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise CaptureError(f"{path.name} is not valid XML ({error}). Export it again.") from None
     if chunk is None:
         raise CaptureError(f"{path.name}: holds no chunk of cameras. Export the cameras again.")

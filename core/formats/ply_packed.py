@@ -184,6 +184,9 @@ def _within(
     fractions: np.ndarray, chunks: np.ndarray, names: list[str], chunk: np.ndarray
 ) -> np.ndarray:
     """Spread fractions [N, 3] between their chunk's bounds."""
-    low = np.stack([chunks[name] for name in names[:3]], axis=1).astype(np.float64)
-    high = np.stack([chunks[name] for name in names[3:]], axis=1).astype(np.float64)
+    with np.errstate(
+        invalid="ignore"
+    ):  # bounds that are no numbers make Gaussians that are left out
+        low = np.stack([chunks[name] for name in names[:3]], axis=1).astype(np.float64)
+        high = np.stack([chunks[name] for name in names[3:]], axis=1).astype(np.float64)
     return low[chunk] + (high - low)[chunk] * fractions

@@ -92,9 +92,14 @@ def test_llff_files_that_hold_objects_or_nothing_are_refused(folder):
     np.save(folder / "poses_bounds.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(CaptureError, match="cannot be read"):
         read_llff(folder)
-    (folder / "poses_bounds.npy").write_bytes(b"")
-    with pytest.raises(CaptureError, match="cannot be read"):
-        read_llff(folder)
+    sound = (folder / "poses_bounds.npy").read_bytes()
+    for content in (
+        b"",
+        sound.replace(b"'|O'", b"'08'"),
+    ):  # numpy asks Python's parser about the second
+        (folder / "poses_bounds.npy").write_bytes(content)
+        with pytest.raises(CaptureError, match="cannot be read"):
+            read_llff(folder)
 
 
 def test_llff_with_infinite_focal_length_is_refused(folder):

@@ -11,7 +11,7 @@ import pytest
 
 from core.base.errors import FormatError
 from core.capture.camera import Similarity
-from core.formats import ply
+from core.formats import ply, ply_packed
 from core.radiance.parts import SceneParts
 from core.radiance.sh_splats import sh_coeffs_of, splat_parts
 
@@ -195,3 +195,17 @@ def test_real_files_are_read_and_written_again_unchanged(tmp_path):
         for key, part in scene.parts.items():
             # rotations are normalised a second time, in 32 bits
             np.testing.assert_allclose(again.parts[key].values, part.values, atol=2e-7)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_chunk_whose_bound_is_a_signalling_nan_loses_its_gaussians_in_silence(tmp_path):
+    values = np.random.default_rng(0).normal(size=(300, 14)).astype(np.float32)
+    parts = splat_parts(
+        values[:, :3], values[:, 3:6], values[:, 6:10], values[:, 10], values[:, None, 11:]
+    )
+    path = tmp_path / "a.compressed.ply"
+    ply_packed.write(SceneParts("splats", parts, {"sh_degree": 0}), path)
+    content = path.read_bytes()
+    first = content.index(b"end_header\n") + len(b"end_header\n")
+    path.write_bytes(content[:first] + b"\x00\x00\xa0\x7f" + content[first + 4 :])
+    assert len(ply_packed.read(path).parts["means"].values) == 300 - 256

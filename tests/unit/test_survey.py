@@ -146,6 +146,14 @@ def test_a_camera_file_that_cannot_be_used_gets_one_sentence(folder, name, text,
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_entities_are_refused_in_every_encoding(folder, encoding):
+    text = '<!DOCTYPE a [<!ENTITY b "c">]><document><chunk>&b;</chunk></document>'
+    (folder / "a.xml").write_bytes(text.encode(encoding))
+    with pytest.raises(CaptureError, match="defines entities"):
+        read_survey(folder / "a.xml")
+
+
 def test_other_tables_and_documents_are_no_cameras(folder):
     (folder / "a.csv").write_text("name,age\nfox,3\n")
     (folder / "b.xml").write_text("<html/>")
