@@ -70,9 +70,6 @@ class WebServer:
             brand_color=DARK["action"],
             control_width="medium",
         )
-        # Nothing here is lit. Shadow maps would be drawn for every frame, by the processor where no graphics card is.
-        self.viser.scene.configure_default_lights(enabled=False, cast_shadow=False)
-        self.viser.scene.configure_environment_map(None)
         self.page = Page(self.viser, self.session.store, self.post)
 
         async def came(client: viser.ClientHandle) -> None:

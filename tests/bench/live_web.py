@@ -2,15 +2,15 @@
 
     python -m tests.bench.live_web [CAPTURE] [--seconds 10] [--size 1280x800] [--json FILE]
 
-A picture counts when the middle of Chromium's own screen capture differs from the one before; the
-page, the browser and its software 3D run on the same cores as the training.
+A picture counts when the page has given it to WebGL, drawn with it, and the next frame has begun. The
+page tells so itself: Chromium's screen capture would cost a third of the pictures. The page, the browser
+and its software 3D run on the same cores as the training.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import io
+import contextlib
 import itertools
 import json
 import math
@@ -19,8 +19,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from websockets.exceptions import ConnectionClosed
 
 from app.session import Session
@@ -30,65 +28,73 @@ from tests.web.browser import Browser, Tab, wait_for
 from tests.web.serving import Serving
 
 INPUTS_PER_S = 60
-CAPTURED = 480  # pixels, longer side of a screen capture
-EDGE = 0.25  # of the page on either side that holds panels
+SMALLEST = 160  # pixels: narrower textures are not the scene's picture
 NUDGES = 8  # single movements after a rest
 
 
-class ScreenCount:
-    """Counts the different pictures that Chromium shows."""
+COUNTER = """
+window.drawn = {count: 0, first: 0};
+const gl = WebGL2RenderingContext.prototype;
+let isNew = false;
+for (const name of ['texImage2D', 'texSubImage2D']) {
+  const upload = gl[name];
+  gl[name] = function (...given) {
+    const source = given[given.length - 1];
+    isNew ||= source !== null && typeof source === 'object' && source.width >= SMALLEST;
+    return upload.apply(this, given);
+  };
+}
+for (const name of ['drawArrays', 'drawElements']) {
+  const draw = gl[name];
+  gl[name] = function (...given) {
+    if (isNew) {
+      isNew = false;
+      requestAnimationFrame(() => {
+        window.drawn.count += 1;
+        window.drawn.first ||= Date.now();
+      });
+    }
+    return draw.apply(this, given);
+  };
+}
+"""
 
-    def __init__(self, tab: Tab, edge: float) -> None:
-        self.tab, self.edge = tab, edge
-        self.start()
-        self._last: np.ndarray | None = None
+
+class PictureCount:
+    """Counts the pictures that a page has drawn, and moves its mouse."""
+
+    def __init__(self, tab: Tab) -> None:
+        self.tab, self.hand = tab, Tab(tab.url)
         self._ids = itertools.count(1)
-        # Small: reading the whole page back would cost the browser as much as showing it.
-        size = {"maxWidth": CAPTURED, "maxHeight": CAPTURED}
-        self._send("Page.startScreencast", format="jpeg", quality=80, everyNthFrame=1, **size)
-        threading.Thread(target=self._listen, daemon=True).start()
+        tab.run(f"(() => {{{COUNTER.replace('SMALLEST', str(SMALLEST))}}})()")
+        threading.Thread(target=self._drain, daemon=True).start()
 
     def start(self) -> None:
         """Forget what was counted."""
-        self.num_distinct = 0
-        self.first_s: float | None = None  # when the first of them came
+        self.tab.run("window.drawn = {count: 0, first: 0}")
+
+    def count(self) -> int:
+        """Return how many pictures were drawn."""
+        return int(self.tab.run("window.drawn.count"))
+
+    def first_s(self) -> float:
+        """Return when the first of them was, in seconds of the wall clock; 0 where none was."""
+        return float(self.tab.run("window.drawn.first")) / 1000
 
     def mouse(self, kind: str, x: float, y: float) -> None:
-        """Send one event of a mouse whose left button is held while it moves."""
+        """Send one event of a mouse whose left button is held while it moves; nobody waits for the answer."""
         place = {"x": x, "y": y, "button": "left", "clickCount": 1}
-        buttons = 0 if kind == "mouseReleased" else 1
-        self._send("Input.dispatchMouseEvent", type=kind, buttons=buttons, **place)
+        params = {"type": kind, "buttons": 0 if kind == "mouseReleased" else 1, **place}
+        message = {"id": next(self._ids), "method": "Input.dispatchMouseEvent", "params": params}
+        self.hand.socket.send(json.dumps(message))
 
-    def _send(self, method: str, **params: object) -> None:
-        message = {"id": next(self._ids), "method": method, "params": params}
-        self.tab.socket.send(json.dumps(message))
-
-    def _listen(self) -> None:
-        try:
-            for data in self.tab.socket:
-                message = json.loads(data)
-                if message.get("method") == "Page.screencastFrame":
-                    params = message["params"]
-                    self._send("Page.screencastFrameAck", sessionId=params["sessionId"])
-                    self._count(base64.b64decode(params["data"]))
-        except ConnectionClosed:
-            return
-
-    def _count(self, data: bytes) -> None:
-        came = time.monotonic()
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            edge = round(self.edge * width)
-            middle = image.convert("L").crop((edge, 0, width - edge, height))
-            pixels = np.asarray(middle.resize((64, 64)), dtype=np.int16)
-        # One grey level is what encoding the same picture twice may differ by.
-        if self._last is None or np.abs(pixels - self._last).max() > 1:
-            self.num_distinct += 1
-            self.first_s = self.first_s or came
-        self._last = pixels
+    def _drain(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            for _answer in self.hand.socket:
+                pass
 
 
-def orbit(watcher: ScreenCount, middle: tuple[float, float], seconds: float) -> None:
+def orbit(watcher: PictureCount, middle: tuple[float, float], seconds: float) -> None:
     """Drag in circles without waiting for the browser's answers."""
     x, y = middle
     watcher.mouse("mouseMoved", x, y)
@@ -115,7 +121,7 @@ def measure(session: Session, arguments: argparse.Namespace) -> dict[str, object
         wait_for(lambda: live.gaussians_of(session) >= arguments.gaussians, 600, "Gaussians")
         wait_for(lambda: live.step_of(session) >= 40, 120, "the first steps")
         middle = (width / 2, height / 2)
-        watcher = ScreenCount(Tab(tab.url), edge=EDGE)
+        watcher = PictureCount(tab)
         sizes = Sizes(session, view)
         time.sleep(2)
         span = live.Span(session)
@@ -125,7 +131,7 @@ def measure(session: Session, arguments: argparse.Namespace) -> dict[str, object
         sent, span = serving.server.num_sent, live.Span(session)
         sizes.seen = {}
         orbit(watcher, middle, seconds)
-        moving, shown = span.figures(), watcher.num_distinct
+        moving, shown = span.figures(), watcher.count()
         sent = serving.server.num_sent - sent
         sizes.close()
         time.sleep(1)
@@ -168,7 +174,7 @@ class Sizes:
         self._is_closed = True
 
 
-def nudges(watcher: ScreenCount, middle: tuple[float, float]) -> list[float]:
+def nudges(watcher: PictureCount, middle: tuple[float, float]) -> list[float]:
     """Move a resting camera a little, several times; return the delays until the screen changed, in seconds."""
     delays = []
     watcher.mouse("mouseMoved", *middle)
@@ -176,11 +182,11 @@ def nudges(watcher: ScreenCount, middle: tuple[float, float]) -> list[float]:
     for index in range(NUDGES):
         time.sleep(1.0)
         watcher.start()
-        began = time.monotonic()
+        began = time.time()
         watcher.mouse("mouseMoved", middle[0] + 12 * (index + 1), middle[1] + 3 * (index + 1))
         time.sleep(0.8)
-        if watcher.first_s is not None:
-            delays.append(watcher.first_s - began)
+        if first_s := watcher.first_s():
+            delays.append(first_s - began)
     watcher.mouse("mouseReleased", *middle)
     return delays
 
