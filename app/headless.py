@@ -8,17 +8,21 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.progress import StageLines
 from core.base.errors import ConfigError, RunError
 from core.base.events import Event, Failed, Notice, Progress
+
+if TYPE_CHECKING:
+    from core.engine.runs import RunConfig
 
 
 def evaluate(arguments: Namespace) -> int:
     """Measure a scene on the held-out photographs of a capture."""
     import torch
 
+    from core.capture.masks import MaskConfig
     from core.capture.opening import open_capture
     from core.engine.cores import cores_available, use_cores
     from core.formats import open_scene, size_of
@@ -26,9 +30,11 @@ def evaluate(arguments: Namespace) -> int:
     from core.render.evaluate import mean_of, measure
 
     use_cores(cores_available())
-    path, max_size = _scene_of(arguments.scene)
-    max_size = arguments.max_size or max_size
+    path, run = _scene_of(arguments.scene)
+    max_size = arguments.max_size or (run.max_size if run else None)
     capture = open_capture(arguments.capture, seeds="random", report=_report)
+    # a run is measured on the pixels it was told to learn; a scene file does not say
+    capture = capture.masked(MaskConfig(**run.settings.get("masks", {}))) if run else capture
     capture = capture.limited(max_size) if max_size else capture
     if not capture.test:
         raise ConfigError(f"{capture.name}: has no held-out photographs to measure on.")
@@ -207,8 +213,8 @@ def _print_check(checked: Any, estimate: Any) -> None:
         console.print("\n".join(("", *estimate.sentences())), markup=False)
 
 
-def _scene_of(path: Path) -> tuple[Path, int | None]:
-    """Turn a run folder into its scene file, with the picture size it was trained at."""
+def _scene_of(path: Path) -> tuple[Path, RunConfig | None]:
+    """Turn a run folder into its scene file and what it was trained with."""
     from core.engine.runs import Run
 
     if not path.is_dir():
@@ -218,7 +224,7 @@ def _scene_of(path: Path) -> tuple[Path, int | None]:
         raise RunError(
             f"{path}: holds no scene.hyrf yet. Finish the training with 'train --out {path} --resume'."
         )
-    return run.scene_path, run.config.max_size
+    return run.scene_path, run.config
 
 
 def _print_evaluation(result: dict[str, Any]) -> None:

@@ -128,6 +128,26 @@ def test_evaluation_says_what_programs_ask_for(trained, capture):
     assert result["psnr"] == pytest.approx(told["metrics"]["psnr"], abs=0.05)
 
 
+def test_a_run_is_measured_on_the_pixels_it_was_told_to_learn(capture, folder):
+    masked = folder / "masked capture"
+    masked.mkdir()
+    for part in capture.iterdir():
+        (masked / part.name).symlink_to(part)
+    (masked / "masks").mkdir()
+    for picture in (capture / "images").iterdir():
+        with Image.open(picture) as image:
+            half = Image.new("L", image.size, 255)
+        half.paste(0, (0, 0, half.width // 2, half.height))
+        half.save(masked / "masks" / f"{picture.stem}.png")
+    run = folder / "whole pictures"
+    words = ("--steps", "3", "--set", "masks.is_used=false", "--json")
+    lines = events(done("train", masked, "--out", run, *TINY, *words))
+    told = next(line for line in lines if line["event"] == "Evaluated")
+    whole, half = measured(run, masked), measured(run / "scene.hyrf", masked)
+    assert whole["psnr"] == pytest.approx(told["metrics"]["psnr"], abs=0.05)
+    assert abs(whole["psnr"] - half["psnr"]) > 0.2, "a scene file is measured where the masks allow"
+
+
 def test_info_tells_what_a_file_holds(trained):
     run, _ = trained
     facts = json.loads(done("info", run / "scene.hyrf", "--json"))
