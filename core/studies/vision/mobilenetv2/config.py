@@ -41,7 +41,7 @@ class MobileNetConfig(Config):
         64, ge=16, le=4096, title="Batch", description="Normalisation by a batch needs about 32."
     )
     rate: float = live(
-        3e-3, gt=0, le=0.1, title="Learning rate", description="Falls along a cosine to zero."
+        2e-2, gt=0, le=0.1, title="Learning rate", description="Falls along a cosine to zero."
     )
     decay: float = Field(4e-5, ge=0, le=1, title="Weight decay", description="The paper's.")
     steps: int = Field(300, ge=1, title="Steps", description="Batches to learn from.")
