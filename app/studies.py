@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
 from app.study_report import RESULTS, number, spread, write
 from core.base import discover
-from core.base.config import knobs, parse_settings, resolve
+from core.base.config import knobs, resolve
 from core.base.errors import ConfigError
 
 PRESETS = ("quick", "full", "paper")
 REPORT = Path("docs/results/studies.md")
-LINE_EVERY_S = 1.0
 
 
 def describe(command: ArgumentParser) -> None:
@@ -33,10 +30,23 @@ def describe(command: ArgumentParser) -> None:
         parser.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
     for parser in (listed, shown, trained, claimed):
         parser.add_argument("--json", action="store_true", help="print JSON")
-    trained.add_argument("--preset", choices=PRESETS, default="quick", help="default: quick")
-    trained.add_argument("--variant", default="", help="default: the proposed system")
+    # no defaults here: a resumed run compares what is asked for with what it has
+    trained.add_argument("--preset", choices=PRESETS, help="default: quick")
+    trained.add_argument("--variant", help="default: the proposed system")
     trained.add_argument("--steps", type=_positive, help="default: what the preset says")
-    trained.add_argument("--seed", type=int, default=0, help="of all random numbers (default: 0)")
+    trained.add_argument("--seed", type=int, help="of all random numbers (default: 0)")
+    trained.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), help="where to train (default: cpu)"
+    )
+    trained.add_argument(
+        "--out",
+        type=Path,
+        metavar="RUN",
+        help="run folder to create: settings, metrics, checkpoints",
+    )
+    trained.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint of --out"
+    )
     trained.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting"
     )
@@ -102,45 +112,9 @@ def _show(arguments: Namespace) -> int:
 
 
 def _run(arguments: Namespace) -> int:
-    from core.engine.claims import open_study
+    from app import study_runs
 
-    study_class = discover.load(arguments.name)
-    settings = parse_settings(arguments.set)
-    config = resolve(study_class.Config, arguments.preset, settings)
-    study = open_study(arguments.name, config, variant=arguments.variant, seed=arguments.seed)
-    study.prepare()
-    total = arguments.steps or study.total_steps
-    began = told = time.monotonic()
-    metrics: dict[str, float] = {}
-    for step in range(1, total + 1):
-        metrics = dict(study.step())
-        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-        if bad:
-            raise ConfigError(
-                f"{arguments.name}: {bad[0]} is {metrics[bad[0]]} after step {step}. "
-                "Lower the learning rates, or choose another seed."
-            )
-        if not arguments.json and time.monotonic() - told > LINE_EVERY_S:
-            told = time.monotonic()
-            print(f"step {step} of {total}: {_line(metrics)}")
-    seconds = time.monotonic() - began
-    result = {
-        "study": arguments.name,
-        "variant": arguments.variant or study_class.variants[0],
-        "preset": arguments.preset,
-        "seed": arguments.seed,
-        "steps": total,
-        "seconds": seconds,
-        "parameters": study.num_parameters,
-        "metrics": metrics,
-        "evaluation": dict(study.evaluate()),
-    }
-    if arguments.json:
-        print(json.dumps(result, indent=1))
-    else:
-        print(f"{total} steps in {seconds:.1f} s, {study.num_parameters:,} parameters")
-        print(f"last step: {_line(metrics)}\nheld out: {_line(result['evaluation'])}")
-    return 0
+    return study_runs.train(arguments)
 
 
 def _claim(arguments: Namespace) -> int:
@@ -179,10 +153,6 @@ def _table(made: dict[str, Any]) -> str:
     lines.append(f"  {made['verdict']}: {made['rule']}")
     lines.extend(f"  failed: {text}" for text in made["failures"])
     return "\n".join(lines)
-
-
-def _line(metrics: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 def _report(arguments: Namespace) -> int:

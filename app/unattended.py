@@ -20,6 +20,7 @@ from core.base.errors import ConfigError, RunError
 from core.base.events import Event, EventQueue, Failed, Notice, Progress, TrainerState
 from core.base.latest import Latest
 
+COMPARED = ("study", "variant", "preset", "seed", "max_size", "device", "threads")
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -77,7 +78,7 @@ def _trained(
     options = TrainerOptions(cores=config.threads, total_steps=config.steps)
     trainer = Trainer(build, events, Latest(), run, options)
     trainer.has_viewers = False
-    with _asked_to_stop(trainer) as stopping:
+    with asked_to_stop(trainer) as stopping:
         try:
             if not ranks.is_alone:
                 printer.show(Progress(TASK))
@@ -121,7 +122,7 @@ def _exit_code(
 
 
 @contextmanager
-def _asked_to_stop(trainer: Any) -> Iterator[list[int]]:
+def asked_to_stop(trainer: Any) -> Iterator[list[int]]:
     """Turn the first Ctrl-C or `kill` into a request, since an exception would cut a step in half.
 
     Afterwards the usual handling is back: whoever asks twice does not want to wait.
@@ -218,7 +219,7 @@ def _resumed(arguments: Namespace, printer: ProgressPrinter) -> tuple[Any, Any]:
     from core.engine.runs import Run
 
     run = Run.open(arguments.out)
-    _refuse_changes(arguments, run.config)
+    refuse_changes(arguments, run.config, COMPARED, _settings(arguments))
     usable_device(run.config.device)
     run.acquire()
     try:
@@ -245,17 +246,19 @@ def _settings(arguments: Namespace) -> dict[str, Any]:
     return settings
 
 
-def _refuse_changes(arguments: Namespace, config: Any) -> None:
+def refuse_changes(
+    arguments: Namespace, config: Any, compared: tuple[str, ...], settings: dict[str, Any]
+) -> None:
     """Raise a ConfigError where the command line asks for another training than the run's."""
     from core.base import discover
 
     changed = []
-    for name in ("study", "variant", "preset", "seed", "max_size", "device", "threads"):
+    for name in compared:
         asked, has = getattr(arguments, name), getattr(config, name)
         if asked is not None and asked not in (has, "auto"):
             changed.append(f"--{name.replace('_', '-')} {has} (asked: {asked})")
     own = validated(discover.load(config.study).Config, config.settings)
-    asked_for = edited(own, _settings(arguments))
+    asked_for = edited(own, settings)
     for before, after in zip(knobs(own), knobs(asked_for), strict=True):
         if before.value != after.value:
             changed.append(f"{before.key}={before.value} (asked: {after.value})")

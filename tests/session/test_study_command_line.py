@@ -48,6 +48,40 @@ def test_a_study_runs_and_measures_itself(capsys):
     assert "held out: recalled" in printed(capsys, "run", "hopfield", "--steps", "1")
 
 
+def test_a_run_in_a_folder_goes_on_where_it_stopped_with_the_same_numbers(capsys, tmp_path):
+    words = ("run", "axial", "--seed", "3", "--set", "pictures=60", "--json")
+    whole = json.loads(printed(capsys, *words, "--steps", "12"))
+    out = ("--out", str(tmp_path / "run"))
+    stopped = json.loads(printed(capsys, *words, "--steps", "6", *out))
+    assert stopped["steps"] == 6
+    folder = tmp_path / "run"
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["study"], config["variant"], config["seed"]) == ("axial", "axial", 3)
+    (folder / "config.json").write_text(json.dumps(config | {"steps": 12}))
+    resumed = json.loads(printed(capsys, "run", "axial", *out, "--resume", "--json"))
+    assert resumed["steps"] == 12
+    assert resumed["metrics"] == whole["metrics"]
+    assert resumed["evaluation"] == whole["evaluation"]
+    lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "test"] == [6, 12]
+    assert any((folder / "checkpoints").iterdir())
+
+
+def test_a_run_refuses_what_would_make_it_another(capsys, tmp_path):
+    out = ("--out", str(tmp_path / "run"))
+    printed(capsys, "run", "hopfield", "--steps", "1", *out)
+    for words, sentence in (
+        (("hopfield",), "already holds a run"),
+        (("cam", "--resume"), "a run of hopfield, not of cam"),
+        (("hopfield", "--resume", "--seed", "5"), "--seed 0 (asked: 5)"),
+        (("hopfield", "--resume", "--set", "memory.patterns=7"), "memory.patterns="),
+    ):
+        assert run(["study", "run", *words, *out]) == 2
+        assert sentence in capsys.readouterr().err
+    assert run(["study", "run", "hopfield", "--resume"]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
 def test_a_claim_prints_and_keeps_its_verdict(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("HYRF_CACHE", str(tmp_path))
     words = ("claim", "hopfield", "--only", "faces", "--seeds", "2", "--json")

@@ -53,7 +53,7 @@ class AxialConfig(Config):
     )
     batch: int = Field(32, ge=1, title="Batch", description="Pictures in a step.")
     pictures: int = Field(1500, ge=8, title="Pictures", description="The most to learn from.")
-    rate: float = live(2e-3, gt=0, le=0.1, title="Learning rate", description="After the warm-up.")
+    rate: float = live(4e-3, gt=0, le=0.1, title="Learning rate", description="After the warm-up.")
     warm_up: int = Field(50, ge=0, title="Warm-up", description="Steps until the full rate.")
     average: float = live(
         0.99, ge=0, le=1, title="Average", description="Decay of the weights' mean, which is shown."

@@ -1,0 +1,185 @@
+"""`study run`: train a study without a window, measure it, and keep the run in a folder if one is named.
+
+The folder is like that of `train` (core/engine/runs.py): settings, metrics and checkpoints, but no
+scene file; `--resume` goes on where the last checkpoint stands, and the window opens it as well.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from app.unattended import asked_to_stop, refuse_changes
+from core.base import discover
+from core.base.config import parse_settings
+from core.base.errors import ConfigError
+from core.base.events import Evaluated, Event, EventQueue, Failed, Notice, StepDone, TrainerState
+from core.base.latest import Latest
+
+COMPARED = ("variant", "preset", "seed", "device", "steps")
+LINE_EVERY_S = 1.0
+PRESET, DEVICE = "quick", "cpu"  # where nothing is said: most studies are too small for a GPU
+
+
+def train(arguments: Namespace) -> int:
+    """Train a study to its end and print what came out."""
+    if arguments.resume and arguments.out is None:
+        raise ConfigError("--resume needs the run's folder: add --out RUN.")
+    run, config = (_resumed if arguments.resume else _created)(arguments)
+    try:
+        return _trained(arguments, run, config)
+    finally:
+        if run is not None:
+            run.release()
+
+
+class Teller:
+    """Prints lines as training goes, and keeps what the result is made of."""
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self._is_quiet, self._told_s = is_quiet, time.monotonic()
+        self.metrics: Mapping[str, float] = {}
+        self.evaluation: Mapping[str, float] = {}
+        self.failed: Failed | None = None
+
+    def take(self, event: Event) -> None:
+        """Take in one event."""
+        if isinstance(event, StepDone):
+            self.metrics = event.metrics or self.metrics
+            if not self._is_quiet and time.monotonic() - self._told_s > LINE_EVERY_S:
+                self._told_s = time.monotonic()
+                print(f"step {event.step} of {event.total}: {line(event.metrics)}")
+        elif isinstance(event, Evaluated):
+            self.evaluation = event.metrics
+        elif isinstance(event, Notice):
+            print(event.text, file=sys.stderr)
+        elif isinstance(event, Failed):
+            self.failed = event
+
+
+def line(metrics: Mapping[str, float]) -> str:
+    """Write metrics in one line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _trained(arguments: Namespace, run: Any, config: Any) -> int:
+    from core.engine.assembly import study_builder
+    from core.engine.trainer import Trainer, TrainerOptions
+
+    events, teller, built = EventQueue(), Teller(is_quiet=arguments.json), []
+    build = study_builder(config, _capture(config), events.post)
+
+    def keep() -> Any:
+        built.append(build())
+        return built[0]
+
+    options = TrainerOptions(cores=config.threads, total_steps=config.steps)
+    trainer = Trainer(keep, events, Latest(), run, options)
+    trainer.has_viewers = False
+    with asked_to_stop(trainer) as stopping:
+        try:
+            is_under_way = True
+            while is_under_way:
+                is_under_way = trainer.tick()
+                for event in events.drain():
+                    teller.take(event)
+        finally:
+            trainer.close()
+    for event in events.drain():
+        teller.take(event)
+    is_done = trainer.state is TrainerState.DONE and trainer.step >= trainer.total
+    if teller.failed is not None:
+        return _told(teller.failed)
+    if is_done:
+        _print_result(arguments, config, trainer, built[0], teller)
+        return 0
+    if stopping and run is not None:
+        print(f"Go on with: hyrf study run {config.study} --out {run.folder} --resume")
+    return 128 + stopping[0] if stopping else 2
+
+
+def _told(failed: Failed) -> int:
+    """Say why training failed and return the exit code."""
+    print(f"hyrf: {failed.message}", file=sys.stderr)
+    if not failed.is_deliberate:
+        print("Set HYRF_DEBUG=1 to see where it happened.", file=sys.stderr)
+    return 2 if failed.is_deliberate else 1
+
+
+def _print_result(
+    arguments: Namespace, config: Any, trainer: Any, study: Any, teller: Teller
+) -> None:
+    result = {
+        "study": config.study,
+        "variant": config.variant,
+        "preset": config.preset,
+        "seed": config.seed,
+        "steps": trainer.step,
+        "seconds": trainer.elapsed_s,
+        "parameters": study.num_parameters,
+        "metrics": dict(teller.metrics),
+        "evaluation": dict(teller.evaluation),
+    }
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+        return
+    print(f"{trainer.step} steps in {trainer.elapsed_s:.1f} s, {study.num_parameters:,} parameters")
+    print(f"last step: {line(teller.metrics)}\nheld out: {line(teller.evaluation)}")
+
+
+def _created(arguments: Namespace) -> tuple[Any, Any]:
+    """Resolve the settings, and create the run's folder if one is named."""
+    from assets import DEMO
+    from core.engine.assembly import run_config, usable_device
+    from core.engine.cores import cores_available
+    from core.engine.runs import Run
+
+    if arguments.out is not None:
+        Run.check_free(arguments.out)
+    needs_capture = discover.load(arguments.name).needs_capture
+    config = run_config(
+        arguments.name,
+        arguments.preset or PRESET,
+        parse_settings(arguments.set),
+        variant=arguments.variant or "",
+        seed=arguments.seed or 0,
+        threads=cores_available(),
+        device=usable_device(arguments.device or DEVICE),
+        capture=DEMO if needs_capture else "",
+    ).model_copy(update={"steps": arguments.steps})
+    return (Run.create(arguments.out, config) if arguments.out else None), config
+
+
+def _resumed(arguments: Namespace) -> tuple[Any, Any]:
+    """Open a run's folder; its own settings hold."""
+    from core.engine.assembly import usable_device
+    from core.engine.runs import Run
+
+    run = Run.open(arguments.out)
+    _refuse_changes(arguments, run.config)
+    usable_device(run.config.device)
+    run.acquire()
+    return run, run.config
+
+
+def _refuse_changes(arguments: Namespace, config: Any) -> None:
+    """Raise a ConfigError where another training is asked for than the run's."""
+    if arguments.name != config.study:
+        raise ConfigError(
+            f"{arguments.out}: this is a run of {config.study}, not of {arguments.name}."
+        )
+    settings: dict[str, Any] = dict(parse_settings(arguments.set))
+    refuse_changes(arguments, config, COMPARED, settings)
+
+
+def _capture(config: Any) -> Any:
+    """Return the photographs of a study that learns from some."""
+    if not config.capture:
+        return None
+    from core.capture.opening import open_capture
+
+    return open_capture(config.capture)
