@@ -320,12 +320,12 @@ class Scene:
 
     def _save_run(self) -> None:
         """Put the finished scene into its run folder, so that the run opens without its photographs."""
-        run = self._training.run
-        if run is None:
-            return
-        from core.formats import save_scene
+        from core.formats import is_saved, save_scene
 
-        snapshots, path = self._snapshots, run.scene_path
+        run, snapshots = self._training.run, self._snapshots
+        if run is None or not is_saved(snapshots.peek()):  # a field is kept in its checkpoint
+            return
+        path = run.scene_path
 
         def work(task: Task) -> tuple[Path, Shares]:
             use_one_core()

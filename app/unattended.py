@@ -271,7 +271,7 @@ def refuse_changes(
 
 def _save_scene(trainer: Any, run: Any, printer: ProgressPrinter) -> None:
     from core.engine.commands import WantSnapshot
-    from core.formats import save_scene
+    from core.formats import is_saved, save_scene
 
     began = time.monotonic()
     reply: Latest[Any] = Latest()
@@ -280,5 +280,7 @@ def _save_scene(trainer: Any, run: Any, printer: ProgressPrinter) -> None:
     snapshot = reply.take()
     if snapshot is None:
         raise RunError(f"{run.scene_path}: there is no scene to save.")
+    if not is_saved(snapshot):  # a field; its checkpoint holds it
+        return
     summary = save_scene(snapshot, run.scene_path)
     printer.done(run.scene_path, summary, time.monotonic() - began)

@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 
 from core.capture.camera import Camera
-from core.radiance.field import Snapshot
+from core.radiance.field import Snapshot, TracedScene
 from core.render.backend import Layers, Renderer
 from core.render.colormap import viridis
 from core.render.composite import composite, to_uint8
 from core.render.evaluate import matrices
 from core.render.panorama import Panorama
+from core.render.traced import traced, traced_coarsely
 from core.render.view import BOTH, Channel, View
 
 COARSE = 4  # the background of a moving picture is asked at every fourth pixel
@@ -82,6 +83,8 @@ def same_camera(one: Camera, other: Camera) -> bool:
 @torch.no_grad()
 def draw(renderer: Renderer, snapshot: Snapshot, plan: Plan) -> Drawing | None:
     """Render the layers of a view; None when given up half way."""
+    if isinstance(snapshot, TracedScene):
+        return _draw_traced(snapshot, plan)
     began = time.perf_counter()
     camera = plan.view.camera.resized(plan.width, plan.height)
     with _stream(snapshot.device):
@@ -121,6 +124,23 @@ def draw(renderer: Renderer, snapshot: Snapshot, plan: Plan) -> Drawing | None:
         decode_ms,
         (time.perf_counter() - began) * 1000,
     )
+
+
+@torch.no_grad()
+def _draw_traced(snapshot: Any, plan: Plan) -> Drawing | None:
+    """Follow the rays of a view; None when given up half way."""
+    began = time.perf_counter()
+    camera = plan.view.camera.resized(plan.width, plan.height)
+    with _stream(snapshot.device):
+        if plan.is_full:
+            found = traced(snapshot, camera, plan.cancelled)
+            if found is None:
+                return None
+            layers = found[0]
+        else:
+            layers = traced_coarsely(snapshot, camera)
+    total_ms = (time.perf_counter() - began) * 1000
+    return Drawing(snapshot, plan.view.camera, layers, None, None, plan.is_full, 0, 0.0, total_ms)
 
 
 @torch.no_grad()

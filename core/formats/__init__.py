@@ -55,6 +55,7 @@ def save_scene(
     from core.formats import hyrf
 
     path = Path(path)
+    _expect_gaussians(snapshot, path)
     told = _write_native(snapshot, path, goal, (), renderer)
     return " ".join((_sizes(hyrf.info(path)["bytes_by_component"], snapshot), *told))
 
@@ -77,6 +78,8 @@ def export_scene(
         raise FormatError(f"{path.name}: this format is only read. Choose one of {written}.")
     if options.goal is not None and entry.suffixes[0] != NATIVE:
         raise ConfigError(f"{path.name}: quality and size are chosen for {NATIVE} files only.")
+    if entry.needs != "views":
+        _expect_gaussians(snapshot, path)
     from core.formats import compare, equirect
     from core.render.backend import choose
 
@@ -102,6 +105,21 @@ def export_scene(
     reopened = _assembled(path, again, str(snapshot.device))
     loss = compare.loss(snapshot, reopened, cameras, renderer, has_shell=bool(remarks))
     return " ".join((_sizes(sizes, snapshot), loss, *told))
+
+
+def is_saved(snapshot: Snapshot | None) -> bool:
+    """Whether scene files hold such a scene: a field that is asked along rays is kept in its checkpoints only."""
+    from core.radiance.field import TracedScene
+
+    return not isinstance(snapshot, TracedScene)
+
+
+def _expect_gaussians(snapshot: Snapshot, path: Path) -> None:
+    if not is_saved(snapshot):
+        raise FormatError(
+            f"{path.name}: this scene is a field and has no Gaussians to write. Export its surface as "
+            ".mesh.ply or .mesh.glb; the field itself is kept in the checkpoints of its run."
+        )
 
 
 def _write_native(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ import torch
 from core.base.errors import FormatError
 from core.capture.camera import Camera
 from core.capture.placement import common_point
-from core.radiance.field import Snapshot
+from core.radiance.field import Snapshot, TracedScene
 from core.render.backend import Renderer
 from core.render.composite import composite
 from core.render.evaluate import matrices
+from core.render.traced import traced
 
 LONGEST_SIDE = 480  # pixels of a depth picture
 MOST_VIEWS = 64
@@ -101,6 +103,8 @@ class Grid:
 def seen(scene: Snapshot, camera: Camera, renderer: Renderer) -> DepthView:
     """Draw depth, its spread along the ray, and colour."""
     camera = _small(camera)
+    if isinstance(scene, TracedScene):
+        return _seen_by_rays(scene, camera)
     splats = scene.splats(camera)
     viewmats, Ks = matrices(camera, scene.device)
 
@@ -117,7 +121,7 @@ def seen(scene: Snapshot, camera: Camera, renderer: Renderer) -> DepthView:
     squares = drawn((depths / unit).square()[:, None].expand(-1, 3).contiguous(), "rgb")
     mean_square = squares.rgb[0, ..., 0] / alpha.clamp(min=1e-6)
     spread = (mean_square - (depth / unit).square()).clamp(min=0).sqrt() * unit
-    spread = torch.where(alpha >= OPAQUE, spread, torch.where(alpha < EMPTY, alpha - 1, np.nan))
+    spread = _where_solid(spread, alpha)
     background = scene.background(camera)
     shown = composite(layers, None if background is None else background[None])[0]
     return DepthView(
@@ -126,6 +130,24 @@ def seen(scene: Snapshot, camera: Camera, renderer: Renderer) -> DepthView:
         spread.cpu().numpy().astype(np.float32),
         (shown.clamp(0, 1) * 255).round().byte().cpu().numpy(),
     )
+
+
+def _seen_by_rays(scene: Any, camera: Camera) -> DepthView:
+    """Ask a field for depth, its spread and colour."""
+    found = traced(scene, camera)
+    assert found is not None  # nobody can cancel this one
+    layers, spread = found
+    return DepthView(
+        camera,
+        layers.depth[0, ..., 0].cpu().numpy().astype(np.float32),
+        _where_solid(spread, layers.alpha[0, ..., 0]).cpu().numpy().astype(np.float32),
+        (composite(layers)[0].clamp(0, 1) * 255).round().byte().cpu().numpy(),
+    )
+
+
+def _where_solid(spread: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Return the spread [H, W] where there is a surface, below 0 where the ray is free, else NaN."""
+    return torch.where(alpha >= OPAQUE, spread, torch.where(alpha < EMPTY, alpha - 1, np.nan))
 
 
 def chosen(cameras: Sequence[Camera]) -> tuple[list[Camera], list[Camera]]:

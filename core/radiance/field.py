@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -59,4 +59,28 @@ class Snapshot(Protocol):
 
     def parts(self) -> SceneParts:
         """Take the scene apart for a file."""
+        ...
+
+
+class Trace(Protocol):
+    """What rays meet, R of them.
+
+    rgb     [R, 3]  0..1 sRGB over black
+    alpha   [R]     0..1
+    depth   [R]     expected distance along the ray, 0 where alpha is 0
+    spread  [R]     standard deviation of that distance
+    """
+
+    rgb: torch.Tensor
+    alpha: torch.Tensor
+    depth: torch.Tensor
+    spread: torch.Tensor
+
+
+@runtime_checkable
+class TracedScene(Protocol):
+    """A snapshot whose pictures are made by asking along rays (core/radiance/ray_scene.py)."""
+
+    def trace(self, origins: torch.Tensor, directions: torch.Tensor) -> Trace:
+        """Follow rays [R, 3] with directions of length one."""
         ...

@@ -9,9 +9,10 @@ import torch
 from core.capture.camera import Camera
 from core.capture.capture import Photo
 from core.nn.masked import compared, parts_of
-from core.radiance.field import Snapshot
+from core.radiance.field import Snapshot, TracedScene
 from core.render.backend import Renderer
 from core.render.composite import composite
+from core.render.traced import traced
 from core.render.view import BOTH
 
 
@@ -23,6 +24,10 @@ def draw(
     blend: float = BOTH,
 ) -> torch.Tensor:
     """Return the picture [H, W, 3] a camera sees, 0..1, not rounded."""
+    if isinstance(scene, TracedScene):
+        found = traced(scene, camera)
+        assert found is not None
+        return composite(found[0], None, blend)[0].clamp(0, 1)
     viewmats, Ks = matrices(camera, scene.device)
     layers = renderer.rasterize(
         scene.splats(camera),
