@@ -52,6 +52,13 @@ def describe(command: ArgumentParser) -> None:
     )
     claimed.add_argument("--preset", choices=PRESETS[:2], default="quick", help="default: quick")
     claimed.add_argument("--seeds", type=_positive, help="default: what each claim asks for")
+    for parser in (trained, claimed):
+        parser.add_argument(
+            "--capture",
+            default="",
+            metavar="FOLDER",
+            help="photographs, for a study that learns from some (default: the demo)",
+        )
     claimed.add_argument("--only", default="", metavar="CLAIM", help="run one claim")
     written.add_argument("--out", type=Path, default=REPORT, help="default: %(default)s")
     written.add_argument(
@@ -119,14 +126,22 @@ def _run(arguments: Namespace) -> int:
 
 def _claim(arguments: Namespace) -> int:
     from core.engine.claims import ClaimPlan, run_claim
+    from core.engine.cores import cores_available, use_cores
 
     claims = discover.load(arguments.name).claims
     chosen = [claim for claim in claims if arguments.only in ("", claim.name)]
     if not chosen:
         known = ", ".join(claim.name for claim in claims) or "none"
         raise ConfigError(f"{arguments.name} has no such claim. Its claims: {known}.")
+    use_cores(cores_available())
+    needs_capture = discover.load(arguments.name).needs_capture
+    if arguments.capture and not needs_capture:
+        raise ConfigError(f"{arguments.name} learns from no photographs: leave --capture out.")
     plan = ClaimPlan(
-        arguments.preset, arguments.seeds, say=lambda text: print(f"  {text}", file=sys.stderr)
+        arguments.preset,
+        arguments.seeds,
+        capture=arguments.capture,
+        say=lambda text: print(f"  {text}", file=sys.stderr),
     )
     made = []
     for claim in chosen:

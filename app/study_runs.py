@@ -11,8 +11,10 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from app.training import SIZES
 from app.unattended import asked_to_stop, refuse_changes
 from core.base import discover
 from core.base.config import parse_settings
@@ -71,7 +73,7 @@ def _trained(arguments: Namespace, run: Any, config: Any) -> int:
     from core.engine.trainer import Trainer, TrainerOptions
 
     events, teller, built = EventQueue(), Teller(is_quiet=arguments.json), []
-    build = study_builder(config, _capture(config), events.post)
+    build = study_builder(config, _capture(arguments, config), events.post)
 
     def keep() -> Any:
         built.append(build())
@@ -141,6 +143,9 @@ def _created(arguments: Namespace) -> tuple[Any, Any]:
     if arguments.out is not None:
         Run.check_free(arguments.out)
     needs_capture = discover.load(arguments.name).needs_capture
+    if arguments.capture and not needs_capture:
+        raise ConfigError(f"{arguments.name} learns from no photographs: leave --capture out.")
+    device = usable_device(arguments.device or DEVICE)
     config = run_config(
         arguments.name,
         arguments.preset or PRESET,
@@ -148,8 +153,9 @@ def _created(arguments: Namespace) -> tuple[Any, Any]:
         variant=arguments.variant or "",
         seed=arguments.seed or 0,
         threads=cores_available(),
-        device=usable_device(arguments.device or DEVICE),
-        capture=DEMO if needs_capture else "",
+        device=device,
+        capture=Path(arguments.capture or DEMO).absolute() if needs_capture else "",
+        max_size=SIZES[device] if needs_capture else None,
     ).model_copy(update={"steps": arguments.steps})
     return (Run.create(arguments.out, config) if arguments.out else None), config
 
@@ -176,10 +182,11 @@ def _refuse_changes(arguments: Namespace, config: Any) -> None:
     refuse_changes(arguments, config, COMPARED, settings)
 
 
-def _capture(config: Any) -> Any:
-    """Return the photographs of a study that learns from some."""
+def _capture(arguments: Namespace, config: Any) -> Any:
+    """Return the photographs of a study that learns from some; those of a run may have moved."""
     if not config.capture:
         return None
     from core.capture.opening import open_capture
 
-    return open_capture(config.capture)
+    capture = open_capture(arguments.capture or config.capture)
+    return capture.limited(config.max_size) if config.max_size else capture

@@ -2,9 +2,10 @@
 
     cases x seeds -> Results -> outcome, kept as JSON with the machine that made it
 
-Cases that differ in what is measured alone share one training. Parameters and wall time stand
-beside the metrics. The results of a claim are one JSON object (`report`), kept under
-`claims/STUDY.CLAIM.PRESET.json` of the user's cache.
+Cases that differ in what is measured alone share one training, and so do equal cases of the claims
+run under one plan. Parameters and wall time stand beside the metrics. The results of a claim are one
+JSON object (`report`), kept under `claims/STUDY.CLAIM.PRESET.json` of the user's cache; those on
+photographs of one's own in a folder with their name beside.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,22 @@ from core.base.verdicts import Results, Row, paired
 from core.engine.artifacts import Artifacts
 from core.study import Budget, Case, Claim, Metrics, Setup, Study
 
+LARGEST = 480  # pixels along the longer side of photographs
+
 
 @dataclass(frozen=True)
 class ClaimPlan:
-    """How claims are run; `seeds` of None is what the claim asks for."""
+    """How claims are run; `seeds` of None is what the claim asks for, no `capture` the demo.
+
+    `measured` holds what has been measured so far, by training and by what was asked of it.
+    """
 
     preset: str = "full"
     seeds: int | None = None
     device: str = "cpu"
+    capture: str = ""  # folder of photographs, for studies that learn from some
     say: Callable[[str], None] = field(default=lambda _text: None)
+    measured: dict[str, Row] = field(default_factory=dict)
 
 
 def open_study(
@@ -60,12 +68,12 @@ def open_study(
     return study
 
 
-def demo_capture() -> Any:
-    """Return the photographs that studies of photographs are compared on."""
+def demo_capture(folder: str = "") -> Any:
+    """Return the photographs that studies of photographs are compared on: the demo's, or others."""
     from assets import DEMO
     from core.capture.opening import open_capture
 
-    return open_capture(DEMO)
+    return open_capture(folder or DEMO).limited(LARGEST)
 
 
 def run_claim(name: str, claim: Claim, plan: ClaimPlan) -> dict[str, Any]:
@@ -81,7 +89,10 @@ def run_claim(name: str, claim: Claim, plan: ClaimPlan) -> dict[str, Any]:
                 failures.append(f"{', '.join(case.name for case in cases)}, seed {seed}: {error}")
                 plan.say(failures[-1])
     made = report(name, claim, Results(tuple(rows)), plan.preset, count, failures)
-    keep(result_path(name, claim.name, plan.preset), (json.dumps(made, indent=1) + "\n").encode())
+    if plan.capture:
+        made["capture"] = plan.capture
+    path = result_path(name, claim.name, plan.preset, plan.capture)
+    keep(path, (json.dumps(made, indent=1) + "\n").encode())
     return made
 
 
@@ -95,23 +106,45 @@ def _trainings(cases: Iterable[Case]) -> list[list[Case]]:
 
 
 def _run(name: str, claim: Claim, cases: list[Case], seed: int, plan: ClaimPlan) -> list[Row]:
-    """Train once and measure every case of the training."""
-    first = cases[0]
-    owner, _, variant = first.variant.rpartition(":")
+    """Train once and measure every case of the training, as far as no earlier claim has."""
+    keys = {case.name: _key(name, claim, case, seed) for case in cases}
+    missing = [case for case in cases if keys[case.name] not in plan.measured]
+    if missing:
+        study, seconds = _trained(name, claim, missing[0], seed, plan)
+        for case in missing:
+            metrics = dict(study.measure(case.measures))
+            row = Row(case.name, seed, metrics, study.num_parameters, seconds)
+            plan.measured[keys[case.name]] = row
+    rows = [replace(plan.measured[keys[case.name]], case=case.name) for case in cases]
+    for row in rows:
+        shown = ", ".join(f"{key} {row.metrics.get(key, math.nan):.4g}" for key in claim.metrics)
+        plan.say(f"{row.case}, seed {seed}: {shown} ({row.seconds:.1f} s)")
+    return rows
+
+
+def _trained(
+    name: str, claim: Claim, case: Case, seed: int, plan: ClaimPlan
+) -> tuple[Study, float]:
+    """Return the study of a case at the end of its budget, and how long that took."""
+    owner, _, variant = case.variant.rpartition(":")
     study_class = discover.load(owner or name)
-    config = resolve(study_class.Config, plan.preset, first.settings)
-    study = open_study(owner or name, config, variant=variant, device=plan.device, seed=seed)
+    config = resolve(study_class.Config, plan.preset, case.settings)
+    capture = demo_capture(plan.capture) if study_class.needs_capture else None
+    study = open_study(
+        owner or name, config, variant=variant, device=plan.device, seed=seed, capture=capture
+    )
     study.prepare()
     began = time.perf_counter()
     spend(study, claim.budget)
-    seconds = time.perf_counter() - began
-    rows = []
-    for case in cases:
-        metrics = dict(study.measure(case.measures))
-        rows.append(Row(case.name, seed, metrics, study.num_parameters, seconds))
-        shown = ", ".join(f"{key} {metrics.get(key, math.nan):.4g}" for key in claim.metrics)
-        plan.say(f"{case.name}, seed {seed}: {shown} ({seconds:.1f} s)")
-    return rows
+    return study, time.perf_counter() - began
+
+
+def _key(name: str, claim: Claim, case: Case, seed: int) -> str:
+    """Return what decides the numbers of a case within a plan."""
+    owner, _, variant = case.variant.rpartition(":")
+    budget = (claim.budget.amount, claim.budget.unit)
+    parts = (owner or name, variant, dict(case.settings), budget, dict(case.measures), seed)
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def spend(study: Study, budget: Budget) -> Metrics:
@@ -192,9 +225,12 @@ def _case(case: str, first: str, metrics: tuple[str, ...], results: Results) -> 
     return found
 
 
-def result_path(name: str, claim: str, preset: str) -> Path:
+def result_path(name: str, claim: str, preset: str, capture: str = "") -> Path:
     """Return where the results of a claim are kept."""
-    return cache_folder("claims") / f"{name}.{claim}.{preset}.json"
+    folder = cache_folder("claims")
+    if capture:
+        folder = folder / Path(capture).resolve().stem
+    return folder / f"{name}.{claim}.{preset}.json"
 
 
 def kept_results(*folders: Path) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ from core.radiance.visible import visible_rows
 from core.render.backend import Layers, choose
 from core.render.evaluate import matrices, mean_of, measure
 from core.studies.photo_config import PhotoConfig
+from core.studies.photo_measures import measured
 from core.studies.starting import Start, opened, tell
 from core.study import Metrics, Setup, Study
 
@@ -274,6 +275,16 @@ class PhotoStudy(Study):
     def evaluate(self) -> Metrics:
         """Return the means over the held-out photographs."""
         return mean_of(self.evaluate_pictures())
+
+    def measure(self, options: Mapping[str, Any]) -> Metrics:
+        """Measure files and the demo's sky as well (photo_measures.py)."""
+        return measured(self, options)
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that learn: those of the Gaussians at this moment, of networks and of tables."""
+        held = self._parameters() if hasattr(self, "model") else {}
+        return sum(int(values.numel()) for values in held.values())
 
     def surroundings(self) -> Surroundings:
         """Return what the scene remembers of the capture."""

@@ -26,10 +26,11 @@ from core.radiance.merge import (
 from core.radiance.model import Leaves, Placement, Shared, Surroundings
 from core.radiance.schedule import decayed
 from core.radiance.splats import Splats
+from core.studies import photo_claims
 from core.studies.photo_config import PhotoConfig
 from core.studies.photographs import PhotoStudy
 from core.studies.starting import Start
-from core.study import Setup
+from core.study import Claim, Setup
 
 
 class Config(PhotoConfig):
@@ -254,6 +255,13 @@ class Hyrf(PhotoStudy):
 
     Config = Config
     variants = ("hybrid", "no_explicit_color", "no_fields", "shared_field", "no_background")
+    claims = (
+        Claim("size", **photo_claims.SIZE),
+        Claim("equal_bytes", **photo_claims.EQUAL_BYTES),
+        Claim("both_parts", **photo_claims.BOTH_PARTS),
+        Claim("two_fields", **photo_claims.TWO_FIELDS),
+        Claim("background", **photo_claims.BACKGROUND),
+    )
     config: Config
 
     def __init__(self, config: Config, setup: Setup) -> None:

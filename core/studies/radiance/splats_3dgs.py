@@ -18,9 +18,11 @@ from core.radiance.schedule import decayed
 from core.radiance.sh_seen import seen_colors
 from core.radiance.sh_splats import SplatScene
 from core.radiance.splats import Splats
+from core.studies import photo_claims
 from core.studies.photo_config import PhotoConfig
 from core.studies.photographs import PhotoStudy
 from core.studies.starting import Start
+from core.study import Claim
 
 SH_BAND_0 = 0.28209479177387814  # the constant spherical harmonic
 
@@ -192,6 +194,10 @@ class Splats3dgs(PhotoStudy):
 
     Config = Config
     variants = ("sh3", "sh0")
+    claims = (
+        Claim("view_dependence", **photo_claims.VIEW_DEPENDENCE),
+        Claim("growth", **photo_claims.GROWTH),
+    )
     config: Config
 
     def build_model(self, points: np.ndarray, colors: np.ndarray) -> SplatModel:
