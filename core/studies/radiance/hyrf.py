@@ -257,6 +257,7 @@ class Hyrf(PhotoStudy):
     variants = ("hybrid", "no_explicit_color", "no_fields", "shared_field", "no_background")
     claims = (
         Claim("size", **photo_claims.SIZE),
+        Claim("on_equal_terms", **photo_claims.ON_EQUAL_TERMS),
         Claim("equal_bytes", **photo_claims.EQUAL_BYTES),
         Claim("both_parts", **photo_claims.BOTH_PARTS),
         Claim("two_fields", **photo_claims.TWO_FIELDS),
