@@ -4,10 +4,8 @@ import math
 
 import pytest
 
-from core.base import discover
-from tests.contract.test_studies import NAMES, build
-
-PHOTO_NAMES = [name for name in NAMES if discover.load(name).needs_capture]
+from tests.contract.test_studies import GAUSSIANS as PHOTO_NAMES
+from tests.contract.test_studies import build
 
 
 @pytest.mark.parametrize("method", ["paper", "mcmc"])

@@ -13,9 +13,10 @@ from core.base.config import edited, knobs, resolve
 from core.base.errors import ConfigError
 from core.engine.claims import open_study
 from core.engine.packing import pack, unpack
+from core.studies.photographs import PhotoStudy
 from core.study import Setup
 
-SMALL = {  # of the studies of photographs
+SMALL = {  # of the studies that learn Gaussians from photographs
     "steps": 12,
     "seed_gaussians": 150,
     "density.cap": 200,
@@ -25,14 +26,15 @@ SMALL = {  # of the studies of photographs
     "density.gradient": 1e-6,
 }
 NAMES = list(discover.studies())
-OTHERS = [name for name in NAMES if not discover.load(name).needs_capture]
+GAUSSIANS = [name for name in NAMES if issubclass(discover.load(name), PhotoStudy)]
+OTHERS = [name for name in NAMES if name not in GAUSSIANS]
 CASES = [(name, variant) for name in NAMES for variant in discover.load(name).variants]
 STEPS = 3
 
 
 def config_of(name, **settings):
     study_class = discover.load(name)
-    small = SMALL if study_class.needs_capture else {}
+    small = SMALL if name in GAUSSIANS else {}
     return resolve(study_class.Config, "quick", {**small, **settings})
 
 
@@ -210,14 +212,16 @@ from core.base import discover
 from core.base.config import resolve
 from core.base.errors import ConfigError
 from core.capture.opening import open_capture
+from core.studies.photographs import PhotoStudy
 from core.study import Setup
 
 capture = open_capture(DEMO, seeds="random").limited(32)
 for name in sys.argv[1:]:
     study_class = discover.load(name)
-    small = {"seed_gaussians": 100, "steps": 4} if study_class.needs_capture else {}
+    is_gaussian = issubclass(study_class, PhotoStudy)
+    small = {"seed_gaussians": 100, "steps": 4} if is_gaussian else {}
     config = resolve(study_class.Config, "quick", small)
-    for variant in study_class.variants[:1] if study_class.needs_capture else study_class.variants:
+    for variant in study_class.variants[:1] if is_gaussian else study_class.variants:
         study = study_class(config, Setup(variant=variant, capture=capture))
         try:
             study.prepare()

@@ -15,8 +15,8 @@ from tests.contract.test_studies import CASES, OTHERS, build
 SHOWING = [case for case in CASES if case[0] in OTHERS]
 
 
-def shown(name, variant):
-    study = build(name, variant, None)
+def shown(name, variant, capture):
+    study = build(name, variant, capture)
     study.step()
     store = Store()
     return store, publish(store, 1, study.probes())
@@ -27,8 +27,8 @@ def children(store):
 
 
 @pytest.mark.parametrize(("name", "variant"), SHOWING)
-def test_every_probe_becomes_something_that_both_front_ends_draw(name, variant):
-    store, _ = shown(name, variant)
+def test_every_probe_becomes_something_that_both_front_ends_draw(name, variant, tiny_capture):
+    store, _ = shown(name, variant, tiny_capture)
     assert store.get("probes.rows")
     for widget in children(store):
         assert type(widget) in KINDS
@@ -44,8 +44,8 @@ def test_every_probe_becomes_something_that_both_front_ends_draw(name, variant):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_first_picture_of_a_study_is_a_thumbnail_that_is_not_blank(name):
-    _, picture = shown(name, discover.load(name).variants[0])
+def test_the_first_picture_of_a_study_is_a_thumbnail_that_is_not_blank(name, tiny_capture):
+    _, picture = shown(name, discover.load(name).variants[0], tiny_capture)
     assert picture is not None
     assert cut(picture).std() > 5  # of 255
 
