@@ -125,7 +125,7 @@ def test_probes_are_copies_that_nobody_can_write(name, variant, tiny_capture):
     study = build(name, variant, tiny_capture)
     study.step()
     found = study.probes()
-    assert found
+    assert found, "probes() shows nothing"
     assert len({probe.name for probe in found}) == len(found)
     kept = [probe.values.copy() for probe in found]
     study.step()

@@ -29,7 +29,7 @@ def children(store):
 @pytest.mark.parametrize(("name", "variant"), SHOWING)
 def test_every_probe_becomes_something_that_both_front_ends_draw(name, variant, tiny_capture):
     store, _ = shown(name, variant, tiny_capture)
-    assert store.get("probes.rows")
+    assert store.get("probes.rows"), "probes() shows nothing"
     for widget in children(store):
         assert type(widget) in KINDS
         if widget.key:
@@ -46,7 +46,7 @@ def test_every_probe_becomes_something_that_both_front_ends_draw(name, variant, 
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_first_picture_of_a_study_is_a_thumbnail_that_is_not_blank(name, tiny_capture):
     _, picture = shown(name, discover.load(name).variants[0], tiny_capture)
-    assert picture is not None
+    assert picture is not None, "no probe is drawn as a picture: image, heat, attention or bars"
     assert cut(picture).std() > 5  # of 255
 
 
