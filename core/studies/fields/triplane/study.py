@@ -1,0 +1,144 @@
+"""The study: which variant is which task, and what the paper claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.base.verdicts import AllOf, Better, Within
+from core.studies.fields.triplane.board import Board
+from core.studies.fields.triplane.config import TriplaneConfig
+from core.studies.fields.triplane.parts import Parts
+from core.studies.fields.triplane.reading import Reading
+from core.study import Case, Claim, Metrics, Probe, Setup, Study
+
+READERS = {
+    "planes": "planes",
+    "planes, CNN": "planes_cnn",
+    "weights": "weights",
+    "weights, one start": "weights_shared",
+    "codes": "codes",
+    "points": "points",
+}
+ALONE = ("weights", "weights, one start")
+
+
+def _classification() -> Claim:
+    cases = tuple(Case(name, variant) for name, variant in READERS.items())
+    rules = [Better("planes", name, "accuracy", margin=0.15) for name in ALONE]
+    rules.append(Better("planes", "points", "accuracy", margin=-0.05))
+    for name in ALONE:  # at equal reconstruction: within a hundredth, either way
+        rules += [
+            Better("planes", name, "iou", margin=-0.01),
+            Better(name, "planes", "iou", margin=-0.01),
+        ]
+    return Claim(
+        "classification",
+        says="Planes alone tell objects apart almost as points do, and far better than weights.",
+        cases=cases,
+        rule=AllOf(tuple(rules)),
+        metrics=("accuracy", "iou", "iou_without_planes"),
+        seeds=3,
+        source="tables 2 and 3",
+    )
+
+
+def _channel_order() -> Claim:
+    cases = (
+        Case("Transformer", "planes"),
+        Case("Transformer, shuffled", "planes", measures={"shuffle": True}),
+        Case("CNN", "planes_cnn"),
+        Case("CNN, shuffled", "planes_cnn", measures={"shuffle": True}),
+    )
+    rules = (
+        Within("Transformer, shuffled", "moved", high=1e-3),  # logits of size 10, in float32
+        Better("Transformer, shuffled", "Transformer", "accuracy", margin=-1e-9),
+        Better("CNN", "CNN, shuffled", "accuracy"),
+    )
+    return Claim(
+        "channel_order",
+        says="The order of channels means nothing to the Transformer, and much to a CNN.",
+        cases=cases,
+        rule=AllOf(rules),
+        metrics=("accuracy", "moved"),
+        seeds=3,
+        source="section 4",
+    )
+
+
+def _segmentation() -> Claim:
+    return Claim(
+        "parts",
+        says="Planes alone tell the parts of an object apart.",
+        cases=(Case("parts", "parts"),),
+        rule=Within("parts", "accuracy", low=0.8),
+        metrics=("accuracy", "part_iou", "iou"),
+        seeds=3,
+        source="table 6",
+    )
+
+
+class TriplaneStudy(Study):
+    """Fields that are read, asked for parts, or watched while they learn."""
+
+    Config = TriplaneConfig
+    variants = (
+        "planes",
+        "planes_cnn",
+        "weights",
+        "weights_shared",
+        "codes",
+        "points",
+        "parts",
+        "fitting",
+    )
+    claims = (_classification(), _channel_order(), _segmentation())
+    config: TriplaneConfig
+
+    def __init__(self, config: TriplaneConfig, setup: Setup) -> None:
+        self.config, self.setup = config, setup
+        task = {"parts": Parts, "fitting": Board}.get(setup.variant, Reading)
+        self.task: Reading | Parts | Board = task(config, setup)
+        self.module = self.task.module
+
+    def prepare(self) -> None:
+        """Make the objects and fit their fields, or take those of an earlier run."""
+        self.task.prepare()
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of fields, or steps of a batch of fields."""
+        return self.task.total_steps
+
+    def step(self) -> Metrics:
+        """Learn from a batch."""
+        return self.task.step()
+
+    def evaluate(self) -> Metrics:
+        """Measure on held-out objects."""
+        return self.task.measure({})
+
+    def measure(self, options: Mapping[str, Any]) -> Metrics:
+        """Measure, with channels shuffled where a case asks for it."""
+        return self.task.measure(options)
+
+    def probes(self) -> tuple[Probe, ...]:
+        """Return what the task shows."""
+        return self.task.probes()
+
+    def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
+        """Answer a question about an object, a slot or a point."""
+        return self.task.inspect(query)
+
+    def configure(self, config: TriplaneConfig) -> None:
+        """Apply live edits."""
+        self.config = config
+        self.task.configure(config)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything an exact resume needs."""
+        return self.task.state()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.task.load(state)
