@@ -6,19 +6,26 @@ sign of channels, their reconstructions do not.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from core.base.errors import ConfigError
 from core.nn.seeded import seeded
+from core.radiance.ray_scene import RayScene
+from core.radiance.sphere_trace import SurfaceAsk
 from core.studies.fields.triplane import pictures
 from core.studies.fields.triplane.config import TriplaneConfig
 from core.studies.fields.triplane.fields import TriPlanes
 from core.studies.fields.triplane.fitting import SURFACE, Fit, Objects, field_of, objects_of
 from core.studies.fields.triplane.shapes import Digits, surfaces
 from core.study import Probe, Setup
+
+SLOPE = 60.0  # of a fitted logit across a surface, about: it makes a distance of it
+STRIDE = 0.05  # the longest that a ray goes at a time: an occupancy says nothing of places far away
 
 
 class Board:
@@ -62,6 +69,18 @@ class Board:
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Show the planes and the reconstruction of one slot {object}."""
         return pictures.of_slot(self, int(query.get("object", self.config.shown)) % self.slots)
+
+    def snapshot(self) -> RayScene:
+        """Return the shown reconstruction as it is now, to be orbited and made a mesh of."""
+        field, slot = copy.deepcopy(self.module), torch.tensor([self.config.shown % self.slots])
+
+        def distance(points: torch.Tensor) -> torch.Tensor:
+            logits = field(points[None].float(), slot)[0]
+            return (-logits / SLOPE).clamp(-STRIDE, STRIDE)
+
+        bounds = np.array([[-1.0] * 3, [1.0] * 3])
+        ask = SurfaceAsk(distance, bounds)
+        return RayScene(ask, self.fit.steps_done, bounds, np.array([0.0, 1.0, 0.0]))
 
     def configure(self, config: TriplaneConfig) -> None:
         """Apply live edits; a morph changes the first object, and its planes follow."""

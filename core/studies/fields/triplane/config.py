@@ -35,10 +35,17 @@ class FieldConfig(Config):
     )
     points: int = Field(256, ge=8, title="Points", description="Of each object in a step.")
     steps: int = Field(200, ge=1, title="Fitting steps", description="Of every batch of objects.")
+    alone_steps: int = Field(
+        300, ge=1, title="Steps without planes", description="As many as equal quality takes."
+    )
     rate: float = Field(1e-2, gt=0, le=1, title="Fitting rate", description="Falls along a cosine.")
     batch: int = Field(64, ge=2, title="Objects at once", description="Fitted in one batch.")
     grid: int = Field(
-        20, ge=4, le=256, title="Grid", description="Points along a side that the IoU is counted on."
+        20,
+        ge=4,
+        le=256,
+        title="Grid",
+        description="Points along a side that the IoU is counted on.",
     )
 
 
@@ -96,6 +103,7 @@ class TriplaneConfig(Config):
                 "code_hidden": 16,
                 "points": 64,
                 "steps": 10,
+                "alone_steps": 10,
                 "batch": 12,
                 "grid": 10,
             },
@@ -123,6 +131,7 @@ class TriplaneConfig(Config):
                 "code_hidden": 512,
                 "points": 50_000,
                 "steps": 1000,
+                "alone_steps": 1000,
                 "rate": 1e-4,
                 "batch": 128,
             },

@@ -96,6 +96,9 @@ class Fit:
         self.rng = torch.Generator().manual_seed(seed)
         self.steps_done = 0
         self.losses = torch.full((len(rows),), math.nan)
+        self.device = next(
+            field.parameters()
+        ).device  # objects and their points stay where they are
 
     def step(self, total: int) -> float:
         """Learn from a few points of every object; codes share their network, a part of them at a time."""
@@ -105,6 +108,7 @@ class Fit:
             slots = order[: self.config.batch]
         rows = self.rows if slots is None else self.rows[slots]
         points, inside = self.objects.drawn(rows, self.config.points, self.rng)
+        points, inside = points.to(self.device), inside.to(self.device)
         logits = self.field(points, slots)
         losses = torch.nn.functional.binary_cross_entropy_with_logits(
             logits, inside, reduction="none"
@@ -115,8 +119,14 @@ class Fit:
         self.optimizer.rate = self.config.rate * 0.5 * (1 + math.cos(math.pi * share))
         self.optimizer.step()
         self.steps_done += 1
-        self.losses[slice(None) if slots is None else slots] = losses.detach()
+        self.losses[slice(None) if slots is None else slots] = losses.detach().cpu()
         return float(losses.detach().mean())
+
+    @torch.no_grad()
+    def inside(self, points: torch.Tensor, slot: int) -> torch.Tensor:
+        """Return whether points [1, P, 3] lie in the reconstruction of one object, [P]."""
+        logits = self.field(points.to(self.device), torch.tensor([slot]))
+        return (logits[0] > 0).cpu()
 
     @torch.no_grad()
     def iou(self, **options: Any) -> torch.Tensor:
@@ -126,7 +136,7 @@ class Fit:
         for slots in torch.arange(len(self.rows)).split(self.config.batch):
             points = grid.expand(len(slots), -1, -1)
             truth = self.objects.shapes.occupied(self.rows[slots], points)
-            inside = self.field(points, slots, **options) > 0
+            inside = (self.field(points.to(self.device), slots, **options) > 0).cpu()
             common, either = (inside & truth).sum(dim=1), (inside | truth).sum(dim=1)
             found.append(common / either.clamp_min(1))
         return torch.cat(found)
@@ -157,13 +167,14 @@ def fitted(kind: str, config: TriplaneConfig, objects: Objects, setup: Setup) ->
 def _own(kind: str, config: TriplaneConfig, objects: Objects, setup: Setup) -> dict[str, Any]:
     """Fit fields whose networks are their own, batch after batch."""
     batches = torch.arange(len(objects)).split(config.fields.batch)
+    steps = config.fields.steps if kind == "planes" else config.fields.alone_steps
     parts: dict[str, list[torch.Tensor]] = {"features": [], "iou": [], "iou_without_planes": []}
     for at, rows in enumerate(batches):
         start = setup.seed if kind == "weights_shared" else 1000 * (setup.seed + 1) + at
-        with seeded(start):
+        with seeded(start, setup.device):
             field = field_of(kind, len(rows), config.fields)
         fit = Fit(field, objects, rows, config.fields, 1000 * (setup.seed + 1) + at)
-        _run(fit, config.fields.steps, setup, lambda share, at=at: (at + share) / len(batches))
+        _run(fit, steps, setup, lambda share, at=at: (at + share) / len(batches))
         parts["iou"].append(fit.iou())
         if isinstance(field, TriPlanes):
             parts["features"].append(field.planes.detach().flatten(1, 2))  # [B, 3 C, R, R]
@@ -171,20 +182,20 @@ def _own(kind: str, config: TriplaneConfig, objects: Objects, setup: Setup) -> d
         else:
             parts["features"].append(field.network.flat().detach())
             parts["iou_without_planes"].append(parts["iou"][-1])
-    return {name: torch.cat(values).contiguous() for name, values in parts.items()}
+    return {name: torch.cat(values).cpu().contiguous() for name, values in parts.items()}
 
 
 def _codes(config: TriplaneConfig, objects: Objects, setup: Setup) -> dict[str, Any]:
     """Fit codes and their network together, for as many steps of an object as the others have."""
     rows = torch.arange(len(objects))
-    with seeded(setup.seed):
+    with seeded(setup.seed, setup.device):
         field = field_of("codes", len(objects), config.fields)
     assert isinstance(field, Codes)
     fit = Fit(field, objects, rows, config.fields, setup.seed)
     steps = config.fields.steps * -(-len(objects) // config.fields.batch)
     _run(fit, steps, setup, lambda share: share)
     iou = fit.iou()
-    return {"features": field.codes.detach().clone(), "iou": iou, "iou_without_planes": iou}
+    return {"features": field.codes.detach().cpu().clone(), "iou": iou, "iou_without_planes": iou}
 
 
 def _run(fit: Fit, steps: int, setup: Setup, fraction: Callable[[float], float]) -> None:

@@ -56,10 +56,10 @@ def of_slot(board: Board, slot: int) -> tuple[Probe, ...]:
     grid = volume(SOLID)
     rows = board.fit.rows[[slot]]
     solids = [board.fit.objects.shapes.occupied(rows, grid)[0]]
-    solids += [board.module(grid, torch.tensor([one]))[0] > 0 for one in shown]
+    solids += [board.fit.inside(grid, one) for one in shown]
     views = np.stack([shaded(solid.view(SOLID, SOLID, SOLID)) for solid in solids])
     names = ("object", *(f"fit in slot {one}" for one in shown))
-    colors = colored(board.module.planes[slot].detach())
+    colors = colored(board.module.planes[slot].detach().cpu())
     pictures = ("picture", "y", "x")
     return (
         Probe(
@@ -86,7 +86,8 @@ def _slices(board: Board) -> np.ndarray:
     line = torch.linspace(-0.95, 0.95, SLICE)
     y, x = torch.meshgrid(line.flip(0), line, indexing="ij")
     points = torch.stack((x, y, torch.zeros_like(x)), dim=-1).reshape(1, -1, 3)
-    logits = board.module(points.expand(board.slots, -1, -1))
+    points = points.expand(board.slots, -1, -1).to(board.fit.device)
+    logits = board.module(points)
     return _array(torch.sigmoid(logits).view(-1, SLICE, SLICE))
 
 

@@ -148,14 +148,18 @@ class PointNet(nn.Module):
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.each = nn.Sequential(
-            *(nn.Linear(3, width // 2), nn.ReLU(), nn.Linear(width // 2, width), nn.ReLU()),
-            nn.Linear(width, 2 * width),
+            *_mapped(3, width // 2), *_mapped(width // 2, width), *_mapped(width, 4 * width)
         )
-        self.read = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, classes))
+        self.read = nn.Sequential(*_mapped(4 * width, width), nn.Linear(width, classes))
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         """Return logits [B, classes] of points [B, P, 3]."""
-        return self.read(self.each(points).amax(dim=1))
+        features = self.each(points.flatten(0, 1)).view(*points.shape[:2], -1)
+        return self.read(features.amax(dim=1))
+
+
+def _mapped(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
 
 
 class PartDecoder(nn.Module):

@@ -69,9 +69,9 @@ def windowed(
     if rng is None:
         at = (side - crop) // 2
         return planes[..., at : at + crop, at : at + crop]
-    share = size + (1 - size) * float(torch.rand((), generator=rng))
+    share = size + (1 - size) * float(torch.rand((), generator=rng, device=rng.device))
     wide = max(1, round(share * side))
-    top, left = torch.randint(side - wide + 1, (2,), generator=rng).tolist()
+    top, left = torch.randint(side - wide + 1, (2,), generator=rng, device=rng.device).tolist()
     part = planes[..., top : top + wide, left : left + wide]
     return nn.functional.interpolate(part, size=(crop, crop), mode="bilinear", align_corners=False)
 

@@ -100,6 +100,8 @@ class TriplaneStudy(Study):
         task = {"parts": Parts, "fitting": Board}.get(setup.variant, Reading)
         self.task: Reading | Parts | Board = task(config, setup)
         self.module = self.task.module
+        if isinstance(self.task, Board):
+            self.snapshot = self.task.snapshot  # this variant alone can be orbited
 
     def prepare(self) -> None:
         """Make the objects and fit their fields, or take those of an earlier run."""
