@@ -300,6 +300,10 @@ def test_parts_are_learned_from_planes():
     assert losses[-1] < 0.6 * losses[0]
     measured = study.evaluate()
     assert 0 <= measured["part_iou"] <= measured["accuracy"] <= 1
+    task = study.task
+    assert (task.kinds[task._others()] == task.kinds[task.test]).all()
+    assert sorted(task._others().tolist()) == sorted(task.test.tolist())
+    assert study.measure({"other": True}).keys() == measured.keys()
     probes = {probe.name: probe for probe in study.inspect({"x": 0.1, "y": 0.2, "z": 0.0})}
     rows = probes["Channels that the point reads"].values  # [2 layers x 2 heads, 12 channels]
     assert rows.shape == (4, 12)

@@ -31,12 +31,18 @@ class FieldConfig(Config):
     )
     code: int = Field(64, ge=2, le=1024, title="Code", description="Numbers of an object's code.")
     code_hidden: int = Field(
-        128, ge=2, le=1024, title="Width with codes", description="Of the network that all share."
+        64, ge=2, le=1024, title="Width with codes", description="Of the network that all share."
     )
     points: int = Field(256, ge=8, title="Points", description="Of each object in a step.")
     steps: int = Field(200, ge=1, title="Fitting steps", description="Of every batch of objects.")
     alone_steps: int = Field(
         300, ge=1, title="Steps without planes", description="As many as equal quality takes."
+    )
+    code_steps: int = Field(
+        800,
+        ge=1,
+        title="Steps with codes",
+        description="Of a batch of objects, all batches together.",
     )
     rate: float = Field(1e-2, gt=0, le=1, title="Fitting rate", description="Falls along a cosine.")
     batch: int = Field(64, ge=2, title="Objects at once", description="Fitted in one batch.")
@@ -104,6 +110,7 @@ class TriplaneConfig(Config):
                 "points": 64,
                 "steps": 10,
                 "alone_steps": 10,
+                "code_steps": 20,
                 "batch": 12,
                 "grid": 10,
             },
@@ -132,6 +139,7 @@ class TriplaneConfig(Config):
                 "points": 50_000,
                 "steps": 1000,
                 "alone_steps": 1000,
+                "code_steps": 5000,
                 "rate": 1e-4,
                 "batch": 128,
             },

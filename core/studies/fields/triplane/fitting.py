@@ -186,14 +186,13 @@ def _own(kind: str, config: TriplaneConfig, objects: Objects, setup: Setup) -> d
 
 
 def _codes(config: TriplaneConfig, objects: Objects, setup: Setup) -> dict[str, Any]:
-    """Fit codes and their network together, for as many steps of an object as the others have."""
+    """Fit codes and their network together, a batch of objects in a step."""
     rows = torch.arange(len(objects))
     with seeded(setup.seed, setup.device):
         field = field_of("codes", len(objects), config.fields)
     assert isinstance(field, Codes)
     fit = Fit(field, objects, rows, config.fields, setup.seed)
-    steps = config.fields.steps * -(-len(objects) // config.fields.batch)
-    _run(fit, steps, setup, lambda share: share)
+    _run(fit, config.fields.code_steps, setup, lambda share: share)
     iou = fit.iou()
     return {"features": field.codes.detach().cpu().clone(), "iou": iou, "iou_without_planes": iou}
 
