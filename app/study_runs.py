@@ -70,9 +70,12 @@ def line(metrics: Mapping[str, float]) -> str:
 
 def _trained(arguments: Namespace, run: Any, config: Any) -> int:
     from core.engine.assembly import study_builder
+    from core.engine.kernels import warm_up
     from core.engine.trainer import Trainer, TrainerOptions
 
     events, teller, built = EventQueue(), Teller(is_quiet=arguments.json), []
+    if config.capture:
+        warm_up(events.post)  # compiling is no part of the first step
     build = study_builder(config, _capture(arguments, config), events.post)
 
     def keep() -> Any:
