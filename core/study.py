@@ -24,6 +24,7 @@ from core.base.verdicts import Rule
 
 if TYPE_CHECKING:
     from core.capture.capture import Capture
+    from core.nn.attention import Trace
     from core.radiance.field import Snapshot
 
 Metrics = Mapping[str, float]
@@ -87,6 +88,23 @@ class Probe:
             if axis not in self.axes or len(places) != self.values.shape[self.axes.index(axis)]:
                 raise ValueError(f"probe '{self.name}': the ticks of '{axis}' fit no axis")
         self.values.setflags(write=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Attended:
+    """One sample and what the model made of it, for the inspector of attention.
+
+    `outputs` is a tensor [O] (logits, say) still in the graph; `names` are theirs. `picture` lies
+    under the queries' grid, `key_picture` under the keys' where that is another ([h, w] or
+    [h, w, 3], 0..1 or uint8). `samples` is how many there are to choose from.
+    """
+
+    outputs: Any
+    names: tuple[str, ...] = ()
+    picture: np.ndarray | None = None
+    key_picture: np.ndarray | None = None
+    samples: int = 1
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +201,13 @@ class Study(ABC):
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Answer a click: this pixel, this token, this head."""
         return ()
+
+    def attend(self, sample: int, trace: Trace) -> Attended | None:
+        """Pass one held-out sample through the model once, handing `trace` to what attends.
+
+        The engine has set eval mode and gradients, and puts random state back. None: nothing attends.
+        """
+        return None
 
     @abstractmethod
     def configure(self, config: Any) -> None:

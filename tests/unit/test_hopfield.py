@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from core.nn.attention import Changes, Trace
 from core.studies.memory.hopfield import network
 from core.studies.memory.hopfield.bags import BagConfig, BagModel, hidden_width
 from core.studies.memory.hopfield.layers import (
@@ -99,9 +100,8 @@ def test_brightness_hides_the_pattern_unless_pictures_are_centred():
 def test_padding_has_no_weight_and_no_effect():
     layer, stored = Hopfield(6, 6, ATTENTION), patterns(2 * 5, 6).reshape(2, 5, 6)
     keep = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
-    trace = {}
-    found = layer(stored[:, :2], stored, keep, trace=trace)
-    assert (trace["attention"][0, :, :, 3:] == 0).all()
+    found = layer(stored[:, :2], stored, keep)
+    assert (layer.weights(stored[:, :2], stored, keep)[0, :, :, 3:] == 0).all()
     other = stored.clone()
     other[0, 3:] = 99
     torch.testing.assert_close(layer(stored[:, :2], other, keep), found)
@@ -110,19 +110,29 @@ def test_padding_has_no_weight_and_no_effect():
 def test_the_order_of_the_stored_patterns_moves_the_weights_and_not_the_result():
     layer, stored = Hopfield(6, 6, ATTENTION), patterns(7, 6)[None]
     order = torch.randperm(7, generator=torch.Generator().manual_seed(1))
-    first, second = {}, {}
-    one = layer(stored[:, :3], stored, trace=first)
-    other = layer(stored[:, :3], stored[:, order], trace=second)
-    torch.testing.assert_close(one, other)
-    torch.testing.assert_close(first["attention"][..., order], second["attention"])
+    states, shuffled = stored[:, :3], stored[:, order]
+    torch.testing.assert_close(layer(states, stored), layer(states, shuffled))
+    first, second = layer.weights(states, stored), layer.weights(states, shuffled)
+    torch.testing.assert_close(first[..., order], second)
 
 
 def test_what_the_trace_holds_gives_the_layers_own_result():
-    layer, stored, trace = Hopfield(6, 6, ATTENTION), patterns(7, 6)[None], {}
-    layer(stored[:, :3], stored, trace=trace)
-    exponents = trace["beta"][:, None, None] * (trace["q"] @ trace["k"].transpose(-1, -2))
-    found = torch.softmax(exponents, dim=-1) @ trace["v"]
-    torch.testing.assert_close(found, trace["found"], rtol=0, atol=1e-5)
+    layer, stored, trace = Hopfield(6, 6, ATTENTION), patterns(7, 6)[None], Trace()
+    result = layer(stored[:, :3], stored, trace=trace)
+    found = trace.layers[0].output()  # [H, L, d]
+    torch.testing.assert_close(
+        layer.out(found.transpose(0, 1).flatten(1))[None], result, rtol=0, atol=1e-5
+    )
+
+
+def test_a_muted_head_and_a_hidden_pattern_change_the_result():
+    layer, stored = Hopfield(6, 6, ATTENTION), patterns(7, 6)[None]
+    states = stored[:, :3]
+    muted = layer(states, stored, trace=Trace(Changes(muted=tuple(range(ATTENTION.heads)))))
+    torch.testing.assert_close(muted, layer.out.bias.expand_as(muted))
+    hidden = layer(states, stored, trace=Trace(Changes(hidden=(5, 6))))
+    keep = torch.tensor([[True] * 5 + [False] * 2])
+    torch.testing.assert_close(hidden, layer(states, stored, keep), rtol=0, atol=1e-5)
 
 
 def test_static_patterns_recall_where_projections_give_noise():
@@ -137,19 +147,19 @@ def test_static_patterns_recall_where_projections_give_noise():
 
 def test_every_head_has_a_beta_of_its_own_and_stops_by_itself():
     options = LayerOptions(heads=2, head_width=4, beta=(0.01, 50.0), updates=None)
-    layer, trace = Hopfield(6, 6, options), {}
-    layer(patterns(3, 6)[None], patterns(9, 6, 1)[None], trace=trace)
-    spread = network.retrieved(trace["attention"]).mean(dim=(0, 2))
+    layer = Hopfield(6, 6, options)
+    weights = layer.weights(patterns(3, 6)[None], patterns(9, 6, 1)[None])
+    spread = network.retrieved(weights).mean(dim=(0, 2))
     assert spread[0] > 8.5
     assert spread[1] < 2.5
 
 
 def test_without_further_updates_the_layer_is_attention_with_beta_of_the_width():
-    layer, trace = Hopfield(6, 6, ATTENTION), {}
+    layer, trace = Hopfield(6, 6, ATTENTION), Trace()
     layer(patterns(3, 6)[None], patterns(9, 6, 1)[None], trace=trace)
-    q, k, v = trace["q"], trace["k"], trace["v"]
-    expected = nn.functional.scaled_dot_product_attention(q, k, v)
-    torch.testing.assert_close(trace["found"], expected, rtol=0, atol=1e-6)
+    seen = trace.layers[0]
+    expected = nn.functional.scaled_dot_product_attention(seen.q, seen.k, seen.v)
+    torch.testing.assert_close(seen.made, expected, rtol=0, atol=1e-6)
     assert layer.beta[0] == pytest.approx(1 / math.sqrt(4))
 
 

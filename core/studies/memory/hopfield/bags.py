@@ -20,12 +20,13 @@ from pydantic import Field
 from torch import nn
 
 from core.base.config import Config, live
+from core.nn.attention import Trace
 from core.nn.bundled import digits
 from core.nn.module_adam import ModuleAdam
 from core.nn.seeded import dropped, seeded
 from core.studies.memory.hopfield.layers import HopfieldPooling, LayerOptions
 from core.studies.memory.hopfield.network import keys_for
-from core.study import Probe, Setup
+from core.study import Attended, Probe, Setup
 
 POSITIVE = 9  # the digit that makes a bag positive
 BITS = 8
@@ -109,24 +110,37 @@ class BagModel(nn.Module):
         self.read = nn.Linear(config.width, 1)
 
     def forward(
-        self, instances: torch.Tensor, keep: torch.Tensor, rng: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits [B] and the weight of every instance, [B, heads, S]."""
+        self,
+        instances: torch.Tensor,
+        keep: torch.Tensor,
+        rng: torch.Generator | None = None,
+        trace: Trace | None = None,
+    ) -> torch.Tensor:
+        """Return logits [B]; a trace is given the weights of the instances of one bag."""
         h = self.embed(instances)  # [B, S, width]
-        weights = keep / keep.sum(dim=1, keepdim=True)
         if self.pooling == "pooling":
-            trace: dict[str, Any] = {}
             pooled = self.pool(h, keep, rng=rng, trace=trace)[:, 0]
-            return self.read(pooled)[:, 0], trace["attention"][:, :, 0]
+            return self.read(pooled)[:, 0]
         if self.pooling == "attention_pooling":
             pooled, weights = self.pool(h, keep)
+            if trace is not None:
+                given = {"given": weights[:, None], "v": h[:, None]}  # [1, 1, S], [1, 1, S, width]
+                pooled = trace.attended(pooled[None, None], name="gate", **given)[0, 0]
         elif self.pooling == "max_pooling":
             pooled = h.masked_fill(~keep[..., None], -torch.inf).amax(dim=1)
         else:
-            pooled = (weights[..., None] * h).sum(dim=1)
+            pooled = self.weights(instances, keep).transpose(1, 2).mul(h).sum(dim=1)
         if self.pooling != "attention_pooling":
             pooled = dropped(pooled, self.dropout, rng)
-        return self.read(pooled)[:, 0], weights[:, None]
+        return self.read(pooled)[:, 0]
+
+    def weights(self, instances: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """Return the weight of every instance, [B, heads, S]; equal ones where nothing attends."""
+        if self.pooling == "pooling":
+            return self.pool.weights(self.embed(instances), keep)[:, :, 0]
+        if self.pooling == "attention_pooling":
+            return self.pool(self.embed(instances), keep)[1][:, None]
+        return (keep / keep.sum(dim=1, keepdim=True))[:, None]
 
 
 def hidden_width(config: BagConfig, pooling: str) -> int:
@@ -177,7 +191,7 @@ class Bags:
         instances, keep, labels = self.train
         device = instances.device
         rows = torch.randint(len(labels), (self.config.batch,), generator=self.rng, device=device)
-        logits, _ = self.module(instances[rows], keep[rows], self.rng)
+        logits = self.module(instances[rows], keep[rows], self.rng)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, labels[rows])
         self.optimizer.zero_grad()
         loss.backward()
@@ -189,7 +203,7 @@ class Bags:
     def evaluate(self) -> dict[str, float]:
         """Measure the area under the curve on held-out bags, and how many keys the weights spread over."""
         instances, keep, labels = self.test
-        logits, weights = self.module(instances, keep)
+        logits, weights = self.module(instances, keep), self.module.weights(instances, keep)
         right = ((logits > 0) == (labels > 0.5)).double().mean()
         return {
             "auc": ranked_area(logits.cpu().numpy(), labels.cpu().numpy()),
@@ -202,7 +216,7 @@ class Bags:
         """Return held-out positive bags with the weight of every instance."""
         instances, keep, labels = self.test
         rows = (labels > 0.5).nonzero()[:SHOWN_BAGS, 0]
-        _, weights = self.module(instances[rows], keep[rows])  # [B, heads, S]
+        weights = self.module.weights(instances[rows], keep[rows])  # [B, heads, S]
         found = [
             Probe(
                 "Weights of the instances",
@@ -224,8 +238,26 @@ class Bags:
         """Return the weights in one held-out bag {bag: its number}."""
         row = int(query["bag"]) % len(self.test[2])
         with torch.no_grad():
-            weights = self.module(self.test[0][row][None], self.test[1][row][None])[1][0]
+            weights = self.module.weights(self.test[0][row][None], self.test[1][row][None])[0]
         return (Probe("Weights of the bag", "heat", weights.cpu().numpy(), ("head", "instance")),)
+
+    def attend(self, sample: int, trace: Trace) -> Attended | None:
+        """Show which instances of a held-out bag the pooling weighs how much."""
+        if self.setup.variant not in ("pooling", "attention_pooling"):
+            return None
+        instances, keep, labels = self.test
+        row = sample % len(labels)
+        shown = instances[row][keep[row]]  # [S, width]
+        logits = self.module(shown[None], keep[row][keep[row]][None], trace=trace)
+        is_digits = self.config.source == "digits"
+        strip = shown.unflatten(-1, (-1, 8)).movedim(0, 1).flatten(1)  # [8, S * 8] of digits
+        return Attended(
+            outputs=logits,
+            names=("positive",),
+            key_picture=strip.cpu().numpy() if is_digits else None,
+            samples=len(labels),
+            note=f"held-out bag {row}, {'positive' if labels[row] > 0.5 else 'negative'}",
+        )
 
     def state(self) -> dict[str, Any]:
         """Return everything an exact resume needs; the bags follow from the seed."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
+from core.nn.attention import Trace
 from core.nn.seeded import dropped
 
 
@@ -66,20 +66,42 @@ class Hopfield(nn.Module):
         keep: torch.Tensor | None = None,
         *,
         rng: torch.Generator | None = None,
-        trace: dict[str, Any] | None = None,
+        trace: Trace | None = None,
+        name: str = "association",
     ) -> torch.Tensor:
-        """Return the associations' results; `trace` is given queries, keys, mask and what came out."""
-        stored = self.norm_stored(stored)
-        queries = self._split(self.norm_query(self.query(self.norm_state(state))))  # [B, H, L, d]
-        projected = self.norm_key(self.key(stored))  # [B, S, H d]
-        keys, values = self._split(projected), self._split(self.value(projected))  # [B, H, S, d]
+        """Return the associations' results; `trace` is given queries, keys and mask under a name."""
         mask = None if keep is None else keep[:, None, None, :]
+        queries, keys, values = self._projected(state, stored)
         queries, attention = self._converged(queries, keys, mask)
         found = dropped(attention, self.options.dropout, rng) @ values  # [B, H, L, d]
         if trace is not None:
-            trace |= {"kind": "hopfield", "q": queries, "k": keys, "v": values, "mask": mask}
-            trace |= {"beta": self.beta, "attention": attention, "found": found}
+            found = trace.attended(
+                found,
+                name=name,
+                kind="hopfield",
+                q=queries,
+                k=keys,
+                v=values,
+                scale=self.beta,
+                keep=None if mask is None else mask[0],
+                project=getattr(self.out, "weight", None),
+            )
         return self.out(found.transpose(1, 2).flatten(2))
+
+    def weights(
+        self, state: torch.Tensor, stored: torch.Tensor, keep: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the weight of every stored pattern for every state, [B, heads, L, S]."""
+        mask = None if keep is None else keep[:, None, None, :]
+        queries, keys, _ = self._projected(state, stored)
+        return self._converged(queries, keys, mask)[1]
+
+    def _projected(
+        self, state: torch.Tensor, stored: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        queries = self._split(self.norm_query(self.query(self.norm_state(state))))  # [B, H, L, d]
+        projected = self.norm_key(self.key(self.norm_stored(stored)))  # [B, S, H d]
+        return queries, self._split(projected), self._split(self.value(projected))  # [B, H, S, d]
 
     def _split(self, values: torch.Tensor) -> torch.Tensor:
         return values.unflatten(-1, (self.options.heads, -1)).transpose(1, 2)
@@ -124,11 +146,15 @@ class HopfieldPooling(nn.Module):
         keep: torch.Tensor | None = None,
         *,
         rng: torch.Generator | None = None,
-        trace: dict[str, Any] | None = None,
+        trace: Trace | None = None,
     ) -> torch.Tensor:
         """Return [B, queries, out width]."""
         state = self.state.expand(len(stored), -1, -1)
-        return self.association(state, stored, keep, rng=rng, trace=trace)
+        return self.association(state, stored, keep, rng=rng, trace=trace, name="pooling")
+
+    def weights(self, stored: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the weight of every instance, [B, heads, queries, S]."""
+        return self.association.weights(self.state.expand(len(stored), -1, -1), stored, keep)
 
 
 class HopfieldLayer(nn.Module):
@@ -145,11 +171,11 @@ class HopfieldLayer(nn.Module):
         state: torch.Tensor,
         *,
         rng: torch.Generator | None = None,
-        trace: dict[str, Any] | None = None,
+        trace: Trace | None = None,
     ) -> torch.Tensor:
         """Return [B, L, out width]."""
         stored = self.stored.expand(len(state), -1, -1)
-        return self.association(state, stored, rng=rng, trace=trace)
+        return self.association(state, stored, rng=rng, trace=trace, name="lookup")
 
 
 def _norm(width: int, is_on: bool) -> nn.Module:

@@ -18,9 +18,10 @@ from pydantic import Field
 
 from core.base.config import Config, live
 from core.base.errors import ConfigError
+from core.nn.attention import Trace
 from core.nn.bundled import FACES, digits, faces, photograph
 from core.studies.memory.hopfield import network
-from core.study import Probe, Setup
+from core.study import Attended, Probe, Setup
 
 SHOWN = 12  # patterns in a strip of pictures
 PHOTOGRAPHS = ("astronaut.png", "camera.png", "coffee.png", "chelsea.png")
@@ -231,6 +232,35 @@ class Retrieval:
         values = torch.stack(path).cpu().numpy()
         return (Probe("Trajectory", "table", values, ("step", "coordinate")),)
 
+    def attend(self, sample: int, trace: Trace) -> Attended | None:
+        """Show what one damaged pattern recalls next from among all that are stored."""
+        if not self.is_modern:
+            return None
+        row, count = sample % len(self.states), len(self.stored)
+        state, beta = self.states[row][None], self.config.beta
+        recalled = trace.attended(
+            network.updated(state, self.stored, beta)[None, None],
+            name="association",
+            kind="hopfield",
+            q=state[None, None],
+            k=self.stored[None, None],
+            v=self.stored[None, None],
+            scale=beta,
+            keys=tuple(f"pattern {at}" for at in range(count)),
+        )[0, 0]
+        side = round(self.stored.shape[-1] ** 0.5)
+        is_picture = self.config.source not in ("random", "plane") and count <= FACES
+        patterns = (
+            self.stored.unflatten(-1, (side, side)) if is_picture else None
+        )  # [N, side, side]
+        return Attended(
+            outputs=-torch.cdist(recalled, self.stored[: len(self.queries)])[0],
+            picture=None if patterns is None else _shown(self.queries[row].view(side, side)),
+            key_picture=None if patterns is None else _shown(patterns.movedim(0, 1).flatten(1)),
+            samples=len(self.states),
+            note=f"query {row}",
+        )
+
     def state(self) -> dict[str, Any]:
         """Return patterns and states."""
         return {"stored": self.stored, "queries": self.queries, "states": self.states}
@@ -240,6 +270,12 @@ class Retrieval:
         for name in ("stored", "queries", "states"):
             setattr(self, name, state[name].clone())
         self.weights = None if self.is_modern else network.hebbian(self.stored)
+
+
+def _shown(picture: torch.Tensor) -> np.ndarray:
+    """Return a picture as 0..1; patterns are centred."""
+    low, high = picture.min(), picture.max()
+    return ((picture - low) / (high - low + 1e-9)).cpu().numpy()
 
 
 def _pictures(source: str, rng: torch.Generator) -> torch.Tensor:

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from core.base.config import Config
 from core.base.verdicts import AllOf, Better, Trend, Within
+from core.nn.attention import Trace
 from core.studies.memory.hopfield.bags import BagConfig, Bags
 from core.studies.memory.hopfield.retrieval import Retrieval, RetrievalConfig
 from core.studies.memory.hopfield.tables import SETTINGS, TableConfig, Tables
-from core.study import Budget, Case, Claim, Metrics, Probe, Setup, Study
+from core.study import Attended, Budget, Case, Claim, Metrics, Probe, Setup, Study
 
 POOLINGS = ("pooling", "mean_pooling", "max_pooling", "attention_pooling")
 MODERN = (16, 64, 512, 4096)  # patterns that the modern network stores
@@ -214,6 +215,10 @@ class HopfieldStudy(Study):
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Answer a click in the task's pictures."""
         return self.task.inspect(query)
+
+    def attend(self, sample: int, trace: Trace) -> Attended | None:
+        """Show what recalls or pools one sample; tables and the classical network attend nowhere."""
+        return None if isinstance(self.task, Tables) else self.task.attend(sample, trace)
 
     def configure(self, config: HopfieldConfig) -> None:
         """Apply live edits."""
