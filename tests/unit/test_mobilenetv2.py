@@ -7,6 +7,7 @@ from torch import nn
 
 from core.base.config import resolve
 from core.base.errors import ConfigError
+from core.nn.attention import Trace
 from core.nn.seeded import seeded
 from core.studies.vision.mobilenetv2 import data, spiral
 from core.studies.vision.mobilenetv2.classifier import Classifier
@@ -114,10 +115,10 @@ def test_a_block_expands_filters_each_channel_and_projects_without_an_activation
     assert kinds == [*wide, *wide, *thin]
     assert block.filter[0].groups == block.filter[0].in_channels == 48
     thin = torch.randn(2, 8, 5, 5)
-    trace = {}
-    out, _ = block(thin, trace=trace)
-    assert (trace["projected"] < 0).any()
-    torch.testing.assert_close(out, thin + trace["projected"])
+    record = {}
+    out, _ = block(thin, record=record)
+    assert (record["projected"] < 0).any()
+    torch.testing.assert_close(out, thin + record["projected"])
 
 
 def test_skips_join_only_thin_tensors_of_one_size():
@@ -185,6 +186,20 @@ def test_relevance_at_the_last_layer_is_the_class_activation_map():
     weights = module.classify.weight.detach()[wanted]  # averaging divides by the 16 places
     expected = torch.relu(torch.einsum("bc,bcyx->byx", weights, features) / 16)
     torch.testing.assert_close(grad_cam(module, pictures(2), wanted), expected)
+
+
+def test_the_inspector_is_given_the_features_of_every_block():
+    study, trace = prepared(), Trace(wants_gradients=True)
+    study.task.module.eval()
+    attended = study.attend(3, trace)
+    assert list(trace.maps) == [*(f"block {at}" for at in range(8)), "last layer"]
+    features = trace.maps["last layer"]
+    (slopes,) = torch.autograd.grad(attended.outputs[5], features)
+    found = torch.relu((slopes.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1)).detach()
+    inputs = study.task.test.inputs(slice(3, 4), 16, 1)
+    torch.testing.assert_close(found, grad_cam(study.task.module, inputs, torch.tensor([5])))
+    assert attended.picture.shape == (16, 16)
+    assert prepared("spiral").attend(0, Trace()) is None
 
 
 def test_asking_for_relevance_touches_neither_gradients_nor_mode():

@@ -7,6 +7,7 @@ import torch
 
 from core.base.config import resolve
 from core.base.errors import ConfigError, RunError
+from core.nn.attention import Trace
 from core.nn.seeded import seeded
 from core.studies.fields.triplane import drawing
 from core.studies.fields.triplane.board import Board
@@ -237,12 +238,25 @@ def test_shuffling_gives_every_object_an_order_of_its_own_and_loses_no_channel()
 
 def test_attention_weighs_every_channel_and_gives_what_the_module_gives():
     with seeded(0):
-        layer = ChannelTransformer(8, 10, QUICK.reader).layers[0]
-    tokens, trace = random(2, 12, 32), {}
-    out = layer.attend(tokens, tokens, trace)
-    torch.testing.assert_close(trace["attention"].sum(dim=-1), torch.ones(2, 2, 12))
-    read = trace["attention"] @ trace["value"]
-    torch.testing.assert_close(layer.attend.out(read.transpose(1, 2).flatten(-2)), out)
+        module = ChannelTransformer(8, 10, QUICK.reader)
+    planes, trace = normalised(random(1, 12, 8, 8)), Trace()
+    out = module(planes, trace)
+    assert [layer.name for layer in trace.layers] == ["channels, layer 1", "channels, layer 2"]
+    weights = trace.layers[0].weights()
+    assert weights.shape == (2, 12, 12)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 12))
+    torch.testing.assert_close(trace.layers[0].output(), trace.layers[0].made)
+    torch.testing.assert_close(module(planes), out)
+
+
+def test_points_attend_to_the_channels_of_their_object():
+    study, trace = prepared("parts"), Trace()
+    attended = study.attend(2, trace)
+    crossing = [layer for layer in trace.layers if layer.kind == "cross"]
+    assert [layer.num_keys for layer in crossing] == [12, 12]
+    assert attended.names == PARTS
+    assert attended.key_picture.shape == (8, 12 * 8)
+    assert prepared("points").attend(0, Trace()) is None
 
 
 def test_windows_are_random_while_training_and_in_the_middle_otherwise():

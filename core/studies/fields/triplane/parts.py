@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from core.base.errors import ConfigError
+from core.nn.attention import Trace
 from core.nn.macs import measuring
 from core.nn.module_adam import ModuleAdam
 from core.nn.seeded import seeded
@@ -20,12 +21,13 @@ from core.studies.fields.triplane import pictures
 from core.studies.fields.triplane.config import TriplaneConfig
 from core.studies.fields.triplane.fields import encoded, num_encoded
 from core.studies.fields.triplane.fitting import SURFACE, fitted, objects_of
-from core.studies.fields.triplane.readers import PartDecoder, Trace, normalised
+from core.studies.fields.triplane.readers import PartDecoder, normalised
 from core.studies.fields.triplane.reading import one_cycle, split_of, windowed
 from core.studies.fields.triplane.shapes import MODELS, PARTS, Solids
-from core.study import Probe, Setup
+from core.study import Attended, Probe, Setup
 
 FREQUENCIES = 10  # of the queries
+ASKING = 64  # points whose attention is inspected
 TESTED = 256  # points of each held-out object
 
 
@@ -134,6 +136,20 @@ class Parts:
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Show which channels a point {x, y, z} of a held-out object {object} reads."""
         return pictures.of_point(self, query)
+
+    def attend(self, sample: int, trace: Trace) -> Attended:
+        """Let points of one held-out object ask its channels for their parts."""
+        at = sample % len(self.test)
+        row = self.test[[at]]
+        logits = self.logits(row, self.points[row, :ASKING], trace=trace)[0]
+        return Attended(
+            outputs=logits.mean(dim=0),
+            names=PARTS,
+            key_picture=pictures.strip(self.planes[row][0]),
+            samples=len(self.test),
+            note=f"Held-out object {at}, {tuple(MODELS)[int(self.kinds[row])]}: points of its surface "
+            "read channels",
+        )
 
     def configure(self, config: TriplaneConfig) -> None:
         """Apply live edits."""

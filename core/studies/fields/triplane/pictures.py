@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from core.nn.attention import Trace
 from core.nn.macs import measuring
 from core.studies.fields.triplane.drawing import around_a_cube, colored, shaded
 from core.studies.fields.triplane.fitting import volume
-from core.studies.fields.triplane.readers import ChannelTransformer, Trace
+from core.studies.fields.triplane.readers import ChannelTransformer
 from core.studies.fields.triplane.shapes import PARTS
 from core.study import Probe
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SLICE, SOLID, ROUNDS = 24, 36, 96  # sides: of a slice, of a shaded view, of a drawing of points
 PLANES = ("XY", "XZ", "YZ")
+SLANT = 0.4  # how far depth goes to the side and down in a drawing of points
 ASKING = 12  # points whose attention is drawn
 
 
@@ -95,13 +97,9 @@ def _slices(board: Board) -> np.ndarray:
 def of_reading(task: Reading, shown: int | None = None) -> tuple[Probe, ...]:
     """Return channels, attention and winners of a held-out object, and who is taken for whom."""
     row = task.test[[(task.config.shown if shown is None else shown) % len(task.test)]]
-    trace: Trace = {}
     with measuring(task.module):
         inputs, everything = task.inputs(row), task.inputs(task.test)
-        if isinstance(task.module, ChannelTransformer):
-            logits = task.module(inputs, trace)[0]
-        else:
-            logits = task.module(inputs)[0]
+        logits = task.module(inputs)[0]
         read = task.module(everything).argmax(dim=1)
     names = task.objects.shapes.classes
     truth = task.labels[task.test]
@@ -117,19 +115,23 @@ def of_reading(task: Reading, shown: int | None = None) -> tuple[Probe, ...]:
         channels = _up(_array(inputs[0]))
         probe = Probe("Channels", "heat", channels, ("token", "y", "x"), is_signed=True, note=note)
         found.insert(0, probe)
-    if trace:
-        found += _tokens(task.module, trace, names)
+    if isinstance(task.module, ChannelTransformer):
+        found += _tokens(task.module, inputs, names)
     return tuple(found)
 
 
-def _tokens(module: Any, trace: Trace, names: tuple[str, ...]) -> list[Probe]:
+def _tokens(
+    module: ChannelTransformer, planes: torch.Tensor, names: tuple[str, ...]
+) -> list[Probe]:
     """Return the attention of every layer, and what each token brings to each class."""
-    found = []
-    for at in range(len(module.layers)):
-        attention = _array(trace[str(at)]["attention"][0])
-        axes = ("head", "token", "read token")
-        found.append(Probe(f"Attention, layer {at + 1}", "attention", attention, axes))
-    tokens = trace["last"]["tokens"][0]  # [T, width]
+    trace = Trace()
+    with measuring(module):
+        tokens = module.tokens(planes, trace)[0]  # [T, width]
+    axes = ("head", "token", "read token")
+    found = [
+        Probe(f"Attention of {layer.name}", "attention", _array(layer.weights()), axes)
+        for layer in trace.layers
+    ]
     largest, winner = tokens.max(dim=0)
     brought = module.classify.weight * largest  # [classes, width]
     shares = torch.zeros(len(names), len(tokens)).index_add_(1, winner.cpu(), brought.cpu())
@@ -151,13 +153,13 @@ def _tokens(module: Any, trace: Trace, names: tuple[str, ...]) -> list[Probe]:
 def of_parts(task: Parts) -> tuple[Probe, ...]:
     """Return the parts of a held-out object as they are and as they are read, and some attention."""
     row = task.test[[task.config.shown % len(task.test)]]
-    trace: Trace = {}
+    trace = Trace()
     with measuring(task.module):
         read = task.logits(row, task.points[row])[0].argmax(dim=-1)
         task.logits(row, task.points[row, :ASKING], trace=trace)
     truth, points = task.labels[row][0], task.points[row][0]
     drawn = np.stack([_dots(points, parts) for parts in (truth, read)])
-    last = trace[str(len(task.module.layers) - 1)]["attention"][0]
+    last = trace.layers[-1].weights()
     return (
         Probe(
             "Parts",
@@ -176,12 +178,11 @@ def of_point(task: Parts, query: Mapping[str, Any]) -> tuple[Probe, ...]:
     """Return which channels a point reads in every layer, and the part it is taken for."""
     row = task.test[[int(query.get("object", task.config.shown)) % len(task.test)]]
     place = torch.tensor([[[float(query[axis]) for axis in "xyz"]]], device=task.points.device)
-    trace: Trace = {}
+    trace = Trace()
     with measuring(task.module):
         part = int(task.logits(row, place, trace=trace)[0, 0].argmax())
-    rows = torch.cat(
-        [trace[str(at)]["attention"][0, :, 0] for at in range(len(task.module.layers))]
-    )
+    asking = [layer.weights()[:, 0] for layer in trace.layers if layer.kind == "cross"]
+    rows = torch.cat(asking)  # [layers * heads, channels]
     note = f"Taken for {PARTS[part]}"
     read = Probe(
         "Channels that the point reads", "heat", _array(rows), ("head", "channel"), note=note
@@ -194,17 +195,30 @@ def _channels(task: Parts, row: torch.Tensor) -> tuple[Probe, ...]:
     return (Probe("Channels", "heat", planes, ("channel", "y", "x"), is_signed=True),)
 
 
+def strip(planes: torch.Tensor) -> np.ndarray:
+    """Return channels [3 C, R, R] beside each other, [R, 3 C R], from 0 to 1 with zero in the middle."""
+    reach = planes.abs().amax().clamp_min(1e-9)
+    flat = _up(_array(0.5 + 0.5 * planes / reach))
+    return np.concatenate(list(flat), axis=1)
+
+
+def channel_names(channels: int) -> tuple[str, ...]:
+    """Return what the tokens are called: the plane and the channel in it."""
+    return tuple(f"{plane} {channel}" for plane in PLANES for channel in range(channels))
+
+
 def _dots(points: torch.Tensor, parts: torch.Tensor) -> np.ndarray:
-    """Draw points from the front, a colour for each part, nearer ones above, [ROUNDS, ROUNDS, 3]."""
+    """Draw points from above the front, a colour for each part, nearer ones on top, [ROUNDS, ROUNDS, 3]."""
     order = points[:, 2].argsort()
-    turns = np.arange(len(PARTS)) / len(PARTS)
+    turns = (5 * np.arange(len(PARTS)) % len(PARTS)) / len(PARTS)  # neighbours far apart in hue
     colors = 0.55 + 0.4 * np.cos(2 * np.pi * (turns[:, None] + np.array([0.0, 1 / 3, 2 / 3])))
-    x, y = (_array(points[order, axis]) for axis in (0, 1))
-    columns, rows = (((value + 1) / 2 * (ROUNDS - 2)).astype(int) for value in (x, -y))
+    x, y, z = _array(points[order]).T
+    across, down = (x + SLANT * z) / (1 + SLANT), (SLANT * z - y) / (1 + SLANT)
+    columns, rows = (((value + 1) / 2 * (ROUNDS - 2)).astype(int) for value in (across, down))
     picture = np.zeros((ROUNDS, ROUNDS, 3))
-    for down in (0, 1):
+    for below in (0, 1):
         for right in (0, 1):
-            picture[rows + down, columns + right] = colors[_array(parts[order])]
+            picture[rows + below, columns + right] = colors[_array(parts[order])]
     return picture
 
 

@@ -3,20 +3,18 @@
 planes   [B, 3 C, R, R]   normalised along the channels of every cell
 tokens   [B, 3 C, width]  one for each channel, without any position
 logits   [B, classes]
-trace    {"0": {"query", "key", "value", "attention"}, ...} of every layer
+trace    takes queries, keys and values of every layer, of one object at a time (core/nn/attention.py)
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
 
+from core.nn.attention import Trace
 from core.studies.fields.triplane.config import ReaderConfig
-
-Trace = dict[str, dict[str, torch.Tensor]]
 
 
 def normalised(planes: torch.Tensor) -> torch.Tensor:
@@ -36,17 +34,19 @@ class Attend(nn.Module):
         self,
         queries: torch.Tensor,
         tokens: torch.Tensor,
-        trace: dict[str, torch.Tensor] | None = None,
+        trace: Trace | None = None,
+        name: str = "",
     ) -> torch.Tensor:
         """Return what queries [B, Q, D] read of tokens [B, K, D]."""
         q, k, v = (
             part(values).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, ., D / heads]
             for part, values in ((self.query, queries), (self.key, tokens), (self.value, tokens))
         )
-        attention = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]), dim=-1)
-        read = attention @ v
+        read = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]), dim=-1) @ v
         if trace is not None:
-            trace.update(query=q, key=k, value=v, attention=attention, read=read)
+            kind = "softmax" if queries is tokens else "cross"
+            project = self.out.weight
+            read = trace.attended(read, name=name, kind=kind, q=q, k=k, v=v, project=project)
         return self.out(read.transpose(1, 2).flatten(-2))
 
 
@@ -65,10 +65,11 @@ class Layer(nn.Module):
         self,
         queries: torch.Tensor,
         tokens: torch.Tensor,
-        trace: dict[str, torch.Tensor] | None = None,
+        trace: Trace | None = None,
+        name: str = "",
     ) -> torch.Tensor:
         """Return the queries' new values; for self-attention the tokens are the queries."""
-        h = self.first(queries + self.attend(queries, tokens, trace))
+        h = self.first(queries + self.attend(queries, tokens, trace, name))
         return self.second(h + self.mix(h))
 
 
@@ -87,18 +88,12 @@ class ChannelTransformer(nn.Module):
         """Return the encoded channels [B, 3 C, width] of normalised planes."""
         h = self.embed(planes.flatten(2))
         for at, layer in enumerate(self.layers):
-            own: dict[str, torch.Tensor] | None = None if trace is None else {}
-            h = layer(h, h, own)
-            if trace is not None and own is not None:
-                trace[str(at)] = own
+            h = layer(h, h, trace, f"channels, layer {at + 1}")
         return h
 
     def forward(self, planes: torch.Tensor, trace: Trace | None = None) -> torch.Tensor:
         """Return logits [B, classes]: of the largest value that any channel has."""
-        h = self.tokens(planes, trace)
-        if trace is not None:
-            trace["last"] = {"tokens": h}
-        return self.classify(h.amax(dim=1))
+        return self.classify(self.tokens(planes, trace).amax(dim=1))
 
 
 class PlaneCnn(nn.Module):
@@ -185,10 +180,7 @@ class PartDecoder(nn.Module):
         self, planes: torch.Tensor, queries: torch.Tensor, trace: Trace | None = None
     ) -> torch.Tensor:
         """Return logits [B, P, parts] of queries [B, P, encoding + classes]."""
-        tokens, h = self.encoder.tokens(planes), self.embed(queries)
+        tokens, h = self.encoder.tokens(planes, trace), self.embed(queries)
         for at, layer in enumerate(self.layers):
-            own: dict[str, Any] | None = None if trace is None else {}
-            h = layer(h, tokens, own)
-            if trace is not None and own is not None:
-                trace[str(at)] = own
+            h = layer(h, tokens, trace, f"points, layer {at + 1}")
         return self.classify(h)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from core.base.errors import ConfigError
+from core.nn.attention import Trace
 from core.nn.macs import measuring
 from core.nn.module_adam import ModuleAdam
 from core.nn.seeded import dropped, seeded
@@ -30,7 +31,7 @@ from core.studies.fields.triplane.readers import (
     PointNet,
     normalised,
 )
-from core.study import Probe, Setup
+from core.study import Attended, Probe, Setup
 
 KINDS = {  # of the field that a variant reads
     "planes": "planes",
@@ -191,6 +192,23 @@ class Reading:
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Show another held-out object {object: its number}."""
         return pictures.of_reading(self, int(query.get("object", self.config.shown)))
+
+    def attend(self, sample: int, trace: Trace) -> Attended | None:
+        """Pass one held-out object through the Transformer; its channels are queries and keys."""
+        if not isinstance(self.module, ChannelTransformer):
+            return None
+        at = sample % len(self.test)
+        row = self.test[[at]]
+        planes = self.inputs(row)
+        names = self.objects.shapes.classes
+        return Attended(
+            outputs=self.module(planes, trace)[0],
+            names=names,
+            picture=pictures.strip(planes[0]),
+            samples=len(self.test),
+            note=f"Held-out object {at}, {names[int(self.labels[row])]}; tokens are channels, "
+            f"{self.config.fields.channels} of each plane: {', '.join(pictures.PLANES)}",
+        )
 
     def configure(self, config: TriplaneConfig) -> None:
         """Apply live edits."""

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.base.verdicts import AllOf, Better, Within
+from core.nn.attention import Trace
 from core.studies.fields.triplane.board import Board
 from core.studies.fields.triplane.config import TriplaneConfig
 from core.studies.fields.triplane.parts import Parts
 from core.studies.fields.triplane.reading import Reading
-from core.study import Case, Claim, Metrics, Probe, Setup, Study
+from core.study import Attended, Case, Claim, Metrics, Probe, Setup, Study
 
 READERS = {
     "planes": "planes",
@@ -38,7 +39,7 @@ def _classification() -> Claim:
         cases=cases,
         rule=AllOf(tuple(rules)),
         metrics=("accuracy", "iou", "iou_without_planes"),
-        seeds=3,
+        seeds=5,
         source="classification of neural fields",
     )
 
@@ -140,6 +141,10 @@ class TriplaneStudy(Study):
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Answer a question about an object, a slot or a point."""
         return self.task.inspect(query)
+
+    def attend(self, sample: int, trace: Trace) -> Attended | None:
+        """Show what channels, or points, read; a convolution and rows of numbers attend to nothing."""
+        return None if isinstance(self.task, Board) else self.task.attend(sample, trace)
 
     def configure(self, config: TriplaneConfig) -> None:
         """Apply live edits."""

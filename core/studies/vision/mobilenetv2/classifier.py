@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from core.base.errors import ConfigError
+from core.nn.attention import Trace
 from core.nn.macs import measuring
 from core.nn.module_adam import ModuleAdam
 from core.nn.seeded import seeded
@@ -27,7 +28,7 @@ from core.studies.vision.mobilenetv2.network import (
     Table,
     scaled,
 )
-from core.study import Probe, Setup
+from core.study import Attended, Probe, Setup
 
 TABLES = {
     ("small", False): SMALL,
@@ -141,6 +142,18 @@ class Classifier:
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Draw Grad-CAM of one held-out picture for one class and layer {picture, class, layer}."""
         return pictures.asked(self, query)
+
+    def attend(self, sample: int, trace: Trace) -> Attended:
+        """Pass one held-out picture through: nothing attends, but Grad-CAM can be drawn at every block."""
+        at = sample % len(self.test)
+        inputs = self.test.inputs(slice(at, at + 1), self.config.size, self.config.channels)
+        return Attended(
+            outputs=self.module(inputs, trace=trace)[0],
+            names=tuple(str(one) for one in range(self.classes)),
+            picture=pictures.grey(inputs),
+            samples=len(self.test),
+            note=f"Held-out picture {at}, class {int(self.test.labels[at])}",
+        )
 
     def state(self) -> dict[str, Any]:
         """Return everything an exact resume needs; the split follows from the seed."""

@@ -2,7 +2,7 @@
 
     pictures   [B, channels, H, W]
     logits     [B, classes]
-    trace      {"0.before", "0.expanded", "0.filtered", "0.projected", ..., "last": [B, C, h, w]}
+    record     {"0.before", "0.expanded", "0.filtered", "0.projected", ..., "last": [B, C, h, w]}
 
 Sandler et al. 2018: the block is their table 1, the network table 2, the order of its layers figure 4d.
 No convolution has a bias: batch normalisation brings it. ReLU6 is min(max(z, 0), 6), a range that
@@ -18,7 +18,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-Trace = dict[str, torch.Tensor]
+from core.nn.attention import Trace
+
+Record = dict[str, torch.Tensor]
 Skips = Literal["bottlenecks", "expansions", "none"]
 SMALLEST_SHARE = 0.9  # rounding never takes more than a tenth of the channels that were asked for
 
@@ -141,7 +143,7 @@ class InvertedResidual(nn.Module):
         self.project = nn.Sequential(*convolution(wide, outputs), *after)
 
     def forward(
-        self, thin: torch.Tensor, wider: torch.Tensor | None = None, trace: Trace | None = None
+        self, thin: torch.Tensor, wider: torch.Tensor | None = None, record: Record | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the thin output and the expanded tensor; `wider` is that of the block before."""
         expanded = self.expand(thin)  # [B, t k, h, w]
@@ -149,8 +151,8 @@ class InvertedResidual(nn.Module):
             expanded = expanded + wider
         filtered = self.filter(expanded)  # [B, t k, h / s, w / s]
         projected = self.project(filtered)  # [B, k', h / s, w / s]
-        if trace is not None:
-            trace.update(before=thin, expanded=expanded, filtered=filtered, projected=projected)
+        if record is not None:
+            record.update(before=thin, expanded=expanded, filtered=filtered, projected=projected)
         return (thin + projected if self.has_skip else projected), expanded
 
 
@@ -166,13 +168,13 @@ class Separable(nn.Module):
         self.project = nn.Sequential(*convolution(inputs, outputs), nn.ReLU6())
 
     def forward(
-        self, thin: torch.Tensor, _wider: torch.Tensor | None = None, trace: Trace | None = None
+        self, thin: torch.Tensor, _wider: torch.Tensor | None = None, record: Record | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the output and the input, as an inverted residual does."""
         filtered = self.filter(thin)
         projected = self.project(filtered)
-        if trace is not None:
-            trace.update(before=thin, expanded=thin, filtered=filtered, projected=projected)
+        if record is not None:
+            record.update(before=thin, expanded=thin, filtered=filtered, projected=projected)
         return projected, thin
 
 
@@ -200,17 +202,23 @@ class MobileNet(nn.Module):
         self.classify = nn.Linear(table.last or width, classes)
         _initialise(self)
 
-    def forward(self, pictures: torch.Tensor, trace: Trace | None = None) -> torch.Tensor:
-        """Return logits [B, classes]; a trace receives the tensors of every block."""
+    def forward(
+        self, pictures: torch.Tensor, record: Record | None = None, trace: Trace | None = None
+    ) -> torch.Tensor:
+        """Return logits [B, classes]; a record receives all tensors, a trace what each part gives."""
         thin, wider = self.stem(pictures), None
         for at, block in enumerate(self.blocks):
-            own: Trace | None = None if trace is None else {}
+            own: Record | None = None if record is None else {}
             thin, wider = block(thin, wider, own)
-            if trace is not None and own is not None:
-                trace.update({f"{at}.{name}": found for name, found in own.items()})
+            if trace is not None:
+                thin = trace.features(thin, name=f"block {at}")
+            if record is not None and own is not None:
+                record.update({f"{at}.{name}": found for name, found in own.items()})
         features = self.last(thin)  # [B, last, h, w]
-        if trace is not None:
-            trace["last"] = features
+        if trace is not None and self.table.last:
+            features = trace.features(features, name="last layer")
+        if record is not None:
+            record["last"] = features
         return self.classify(features.mean(dim=(2, 3)))
 
 

@@ -14,7 +14,7 @@ import torch
 from core.base.errors import ConfigError
 from core.nn.macs import measuring
 from core.studies.vision.mobilenetv2.costs import closed_form, milliseconds
-from core.studies.vision.mobilenetv2.network import Trace
+from core.studies.vision.mobilenetv2.network import Record
 from core.studies.vision.mobilenetv2.relevance import enlarged, grad_cam
 from core.study import Probe
 
@@ -36,19 +36,19 @@ def of(task: Classifier) -> tuple[Probe, ...]:
     """Return all pictures of a classifier."""
     config = task.config
     block = config.shown_block % len(task.module.blocks)
-    trace: Trace = {}
+    record: Record = {}
     with torch.no_grad(), measuring(task.module):
         rows = slice(0, WATCHED)
-        task.module(task.test.inputs(rows, config.size, config.channels), trace)
+        task.module(task.test.inputs(rows, config.size, config.channels), record)
     at = config.shown_picture % min(len(task.test), WATCHED)
     return (
         *_relevance(task),
         *(
-            _mosaic(f"{name}, block {block}", trace[f"{block}.{key}"][at], is_signed)
+            _mosaic(f"{name}, block {block}", record[f"{block}.{key}"][at], is_signed)
             for key, name, is_signed in STAGES
         ),
         _kernels(task, block),
-        *_units_at_rest(task, trace, block),
+        *_units_at_rest(task, record, block),
         *_costs(task),
     )
 
@@ -113,14 +113,14 @@ def _kernels(task: Classifier, block: int) -> Probe:
     return Probe(name, "heat", _array(weights), ("channel", "y", "x"), is_signed=True)
 
 
-def _units_at_rest(task: Classifier, trace: Trace, block: int) -> tuple[Probe, ...]:
+def _units_at_rest(task: Classifier, record: Record, block: int) -> tuple[Probe, ...]:
     """Return how often units are zero or at six, by channel of one block and over all blocks."""
-    filtered = trace[f"{block}.filtered"]
+    filtered = record[f"{block}.filtered"]
     rows = []
     for at in range(len(task.module.blocks)):
         row = []
         for key in ("expanded", "filtered", "projected"):
-            values = trace[f"{at}.{key}"]
+            values = record[f"{at}.{key}"]
             is_dead = (values == 0).all(dim=(0, 2, 3)).double().mean()
             row += [_share(values == 0), _share(values == SIX), float(is_dead)]
         rows.append(row)
@@ -192,6 +192,11 @@ def _costs(task: Classifier) -> tuple[Probe, ...]:
 
 def _share(values: torch.Tensor) -> float:
     return float(values.double().mean())
+
+
+def grey(inputs: torch.Tensor) -> np.ndarray:
+    """Return the grey levels [size, size] of the first picture that a network reads, 0..1."""
+    return _array(_between(inputs[0, 0]))
 
 
 def _between(values: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
     map = relu(sum_c mean_yx(d logit / d F_c) F_c)     [B, h, w]
 
-Selvaraju et al. 2017, eqs. 1 and 2. F are features of any layer that a trace holds. At the last
+Selvaraju et al. 2017, eqs. 1 and 2. F are features of any layer that a record holds. At the last
 layer of a network that averages and maps linearly this is the class activation map of Zhou et al. 2016.
 """
 
@@ -11,17 +11,17 @@ from __future__ import annotations
 import torch
 
 from core.nn.macs import measuring
-from core.studies.vision.mobilenetv2.network import MobileNet, Trace
+from core.studies.vision.mobilenetv2.network import MobileNet, Record
 
 
 def grad_cam(
     module: MobileNet, pictures: torch.Tensor, classes: torch.Tensor, layer: str = "last"
 ) -> torch.Tensor:
     """Return the map [B, h, w] of one class [B] for each picture; no parameter's gradient is touched."""
-    trace: Trace = {}
+    record: Record = {}
     with measuring(module), torch.enable_grad():
-        logits = module(pictures, trace)
-        features = trace[layer]  # [B, C, h, w]
+        logits = module(pictures, record)
+        features = record[layer]  # [B, C, h, w]
         wanted = logits.gather(1, classes[:, None]).sum()
         (slopes,) = torch.autograd.grad(wanted, features)
     weights = slopes.mean(dim=(2, 3), keepdim=True)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.base.verdicts import AllOf, Better, Trend, Within
+from core.nn.attention import Trace
 from core.studies.vision.mobilenetv2.classifier import Classifier
 from core.studies.vision.mobilenetv2.config import MobileNetConfig
 from core.studies.vision.mobilenetv2.spiral import WIDTHS, Spiral
-from core.study import Budget, Case, Claim, Metrics, Probe, Setup, Study
+from core.study import Attended, Budget, Case, Claim, Metrics, Probe, Setup, Study
 
 SIZES = (100, 400)  # pictures to learn from
 NETWORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # case, variant, settings
@@ -150,6 +151,10 @@ class MobileNetStudy(Study):
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
         """Answer {picture, class, layer} with Grad-CAM, or {width} with a spiral."""
         return self.task.inspect(query)
+
+    def attend(self, sample: int, trace: Trace) -> Attended | None:
+        """Hand the features of every block to the inspector, for Grad-CAM."""
+        return self.task.attend(sample, trace) if isinstance(self.task, Classifier) else None
 
     def configure(self, config: MobileNetConfig) -> None:
         """Apply live edits; another width of the spiral begins its average again."""
