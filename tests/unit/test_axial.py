@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from core.base.config import resolve
+from core.nn.attention import Changes, Trace
 from core.nn.seeded import seeded
 from core.studies.vision.axial import network as networks
 from core.studies.vision.axial.cost import HEADS, costs
@@ -16,12 +17,23 @@ from core.studies.vision.axial.layers import Attention, Block
 from core.studies.vision.axial.network import AxialTransformer, Sizes
 from core.studies.vision.axial.pictures import marginal_bits, pictures
 from core.studies.vision.axial.sampling import draw, gumbel, influence
+from core.studies.vision.axial.shown import two_hops
 from core.studies.vision.axial.study import AxialConfig, AxialStudy, sizes_of
 from core.study import Setup
 
 GREY = Sizes(height=4, width=5, levels=6, features=8, heads=2, outer=2, inner=1)
+DIGITS = replace(GREY, height=8, width=8, levels=17, outer=4, inner=2)
 COLOR = replace(GREY, height=3, width=4, channels=3, exterior=2)
 KINDS = ("axial", "full", "row_only")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small are slower on two threads, much slower where others compute too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def network(sizes, seed=0, **changes):
@@ -53,17 +65,16 @@ def places(sizes):
 
 def reached(made, sizes, place):
     """Return which values [C * H * W] have a gradient to the logits at a place."""
-    return influence(made, picture(sizes), place).flatten() != 0
+    return influence(made, picture(sizes), [place]).flatten() != 0
 
 
 @pytest.mark.parametrize("kind", ["axial", "full"])
-@pytest.mark.parametrize("sizes", [GREY, COLOR], ids=["grey", "color"])
+@pytest.mark.parametrize("sizes", [GREY, DIGITS, COLOR], ids=["grey", "digits", "color"])
 def test_logits_depend_on_every_earlier_value_and_on_no_other(sizes, kind):
-    made = network(sizes, kind=kind)
-    for at, place in enumerate(places(sizes)):
-        is_reached = reached(made, sizes, place)
-        assert is_reached[:at].all(), place
-        assert not is_reached[at:].any(), place
+    where = list(places(sizes))
+    found = influence(network(sizes, kind=kind), picture(sizes), where).flatten(1) != 0
+    is_earlier = torch.ones(len(where), len(where), dtype=torch.bool).tril(-1)
+    assert torch.equal(found, is_earlier)  # [logits, value]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +153,7 @@ def test_pictures_are_drawn_as_often_as_they_are_likely():
     assert ((counts - 4000 * likely).abs() < 5 * deviation).all()
 
 
-@pytest.mark.parametrize("kind", ["axial", "row_only"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("keep", [0, 17])
 def test_the_quick_sampler_draws_what_the_slow_one_draws(kind, keep):
     made, known = network(COLOR, kind=kind), picture(COLOR, 5)
@@ -202,7 +213,7 @@ def test_blocks_start_close_to_the_identity():
         block = Block(16, 2, "row", is_causal=True, factor=1, dropout=0.0)
     u = torch.randn(2, 3, 4, 16)
     torch.testing.assert_close(block(u), u, rtol=0, atol=1e-3)
-    assert 0 < float(block.attention.out.weight.std()) < 1e-5
+    assert 0 < float(block.attention.out.weight.detach().std()) < 1e-5
 
 
 @pytest.mark.parametrize("preset", ["quick", "full", "paper"])
@@ -256,17 +267,72 @@ def prepared(variant, **settings):
     return study
 
 
-def test_pictures_are_measured_with_the_averaged_weights_and_trained_with_their_own():
+def test_pictures_are_measured_with_the_averaged_weights():
     study = prepared("axial")
     for _ in range(4):
         study.step()
-    own = [one.detach().clone() for one in study.module.parameters()]
     before = study.evaluate()["bits"]
-    assert all(torch.equal(a, b) for a, b in zip(own, study.module.parameters(), strict=True))
-    for mean in study.averages:
-        mean.zero_()
+    with torch.no_grad():
+        for mean in study.mean.parameters():
+            mean.zero_()
     assert study.evaluate()["bits"] == pytest.approx(math.log2(17), abs=1e-5)
     assert before < math.log2(17)
+    assert study.num_parameters == sum(one.numel() for one in study.module.parameters())
+
+
+def test_the_mean_of_the_weights_follows_at_the_rate_that_was_set():
+    study = prepared("axial", average=0.5)
+    before = [one.detach().clone() for one in study.mean.parameters()]
+    for _ in range(10):
+        study.step()
+        parts = zip(before, study.module.parameters(), strict=True)
+        decay = min(0.5, (1 + study.steps_done) / (10 + study.steps_done))
+        before = [decay * mean + (1 - decay) * own.detach() for mean, own in parts]
+    for expected, mean in zip(before, study.mean.parameters(), strict=True):
+        torch.testing.assert_close(mean, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [GREY, COLOR], ids=["grey", "color"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_layer_is_traced_and_a_trace_changes_nothing(kind, sizes):
+    made, x, trace = network(sizes, kind=kind).float(), picture(sizes), Trace()
+    channel = torch.tensor([sizes.channels - 1])
+    torch.testing.assert_close(made(x, channel, trace=trace), made(x, channel))
+    assert len(trace.layers) == sizes.outer + sizes.inner + (sizes.channels > 1) * sizes.exterior
+    for layer in trace.layers:
+        assert layer.grid == (sizes.height, sizes.width)
+        torch.testing.assert_close(layer.output(), layer.made, rtol=1e-4, atol=1e-4)
+        assert float(layer.weights().sum(dim=-1).sub(1).abs().max()) < 1e-5
+
+
+def test_a_muted_head_and_a_hidden_pixel_reach_the_logits():
+    made, x = network(GREY).float(), picture(GREY)
+    channel = torch.tensor([0])
+    plain = made(x, channel)
+    for changes in (
+        Changes("outer 2, column", muted=(0,)),
+        Changes("inner 1, row", hidden=(6,)),
+        Changes("outer 1, row", beta=3.0),
+    ):
+        changed = made(x, channel, trace=Trace(changes))
+        assert float((changed - plain).detach().abs().max()) > 1e-3
+    hidden = made(x, channel, trace=Trace(Changes("inner 1, row", hidden=(6,))))
+    torch.testing.assert_close(hidden[0, 2:], plain[0, 2:])  # pixel 6 is in the second row
+
+
+def test_two_hops_are_a_column_step_after_a_row_step():
+    made, x, trace = network(GREY).float(), picture(GREY), Trace()
+    made(x, torch.tensor([0]), trace=trace)
+    layers = {layer.name: layer for layer in trace.layers}
+    row, column = layers["outer 1, row"], layers["outer 2, column"]
+    reach = two_hops(row, column, 2 * 5 + 3, head=1).unflatten(0, (4, 5))
+    down, across = (layer.weights()[1].unflatten(1, (4, 5)) for layer in (column, row))
+    for r, c in itertools.product(range(4), range(5)):
+        expected = down[2 * 5 + 3, r, 3] * across[r * 5 + 3, r, c]
+        assert float(reach[r, c]) == pytest.approx(float(expected), abs=1e-6)
+    assert float(reach.sum()) == pytest.approx(1.0, abs=1e-5)
+    assert (reach[:3] > 0).all()
+    assert not reach[3].any()
 
 
 def test_training_beats_the_marginal_model_of_each_pixel():
@@ -282,8 +348,9 @@ def test_colors_are_learned_with_their_exterior():
     for _ in range(3):
         assert math.isfinite(study.step()["loss"])
     names = {probe.name for probe in study.probes()}
-    assert {"Drawn", "Audit of the mask", "Filling row by row"} <= names
-    (audit,) = study.inspect({"y": 2, "x": 3, "channel": 1})
+    assert {"Drawn", "Audit of the mask", "Filling row by row", "Where a pixel looks"} <= names
+    audit, maps = study.inspect({"y": 2, "x": 3, "channel": 1, "head": 1})
+    assert maps.values.shape == (3, 8, 8)
     flat = audit.values.reshape(-1)
     at = 64 + 2 * 8 + 3
     assert not flat[at:].any()

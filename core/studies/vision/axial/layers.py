@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from core.nn.attention import Trace
 from core.nn.seeded import dropped
 
 Axis = Literal["row", "column", "all"]
@@ -44,13 +45,41 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (Dense(width, width) for _ in range(3))
         self.out = Dense(width, width, NEARLY_ZERO)
 
-    def forward(self, u: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, u: torch.Tensor, trace: Trace | None = None, name: str = "attention"
+    ) -> torch.Tensor:
         """Return what each place gathers along its axis, [B, H, W, D]."""
         lines = along(u, self.axis)  # [B, L, T, D]
         q, k, v = (self._split(part(lines)) for part in (self.query, self.key, self.value))
         found = attend(q, k, v, is_causal=self.is_causal)  # [B, L, heads, T, d]
+        if trace is not None:
+            found = self._traced(found, (q, k, v), u.shape, trace, name)
         joined = found.transpose(2, 3).flatten(3)  # [B, L, T, D]
         return self.out(back(joined, self.axis, u.shape))
+
+    def _traced(
+        self,
+        found: torch.Tensor,
+        parts: tuple[torch.Tensor, ...],
+        shape: torch.Size,
+        trace: Trace,
+        name: str,
+    ) -> torch.Tensor:
+        """Hand over what was multiplied, all lines as one list of pixels; go on with what comes back."""
+        q, k, v = (_pixels(part, self.axis) for part in parts)
+        changed = trace.attended(
+            _pixels(found, self.axis),
+            name=name,
+            kind="softmax" if self.axis == "all" else "axial",
+            q=q,
+            k=k,
+            v=v,
+            axis="" if self.axis == "all" else self.axis,
+            is_causal=self.is_causal,
+            project=self.out.weight,
+            grid=(shape[1], shape[2]),
+        )
+        return _lines(changed, self.axis, shape)
 
     def _split(self, lines: torch.Tensor) -> torch.Tensor:
         return lines.unflatten(-1, (self.heads, -1)).transpose(2, 3)
@@ -81,6 +110,20 @@ def back(lines: torch.Tensor, axis: Axis, shape: torch.Size) -> torch.Tensor:
     return lines.transpose(1, 2) if axis == "column" else lines.reshape(shape)
 
 
+def _pixels(lines: torch.Tensor, axis: Axis) -> torch.Tensor:
+    """Return lines [B, L, heads, T, d] as pixels in reading order, [B, heads, H * W, d]."""
+    by_head = lines.permute(0, 2, 3, 1, 4) if axis == "column" else lines.transpose(1, 2)
+    return by_head.flatten(2, 3)
+
+
+def _lines(pixels: torch.Tensor, axis: Axis, shape: torch.Size) -> torch.Tensor:
+    """Return pixels [B, heads, H * W, d] of a picture [B, H, W, D] as lines, what `_pixels` took."""
+    if axis == "all":
+        return pixels[:, None]
+    by_head = pixels.unflatten(2, shape[1:3])  # [B, heads, H, W, d]
+    return by_head.permute(0, 3, 1, 2, 4) if axis == "column" else by_head.transpose(1, 2)
+
+
 class Block(nn.Module):
     """Attention along an axis, then a small network at each place; both add to what they are given."""
 
@@ -88,15 +131,19 @@ class Block(nn.Module):
         self, width: int, heads: int, axis: Axis, *, is_causal: bool, factor: int, dropout: float
     ) -> None:
         super().__init__()
+        self.name: str = axis
         self.attention = Attention(width, heads, axis, is_causal=is_causal)
         self.before, self.between = nn.LayerNorm(width, eps=1e-5), nn.LayerNorm(width, eps=1e-5)
         self.wide = Dense(width, factor * width)
         self.narrow = Dense(factor * width, width, NEARLY_ZERO)
         self.dropout = dropout
 
-    def forward(self, u: torch.Tensor, rng: torch.Generator | None = None) -> torch.Tensor:
+    def forward(
+        self, u: torch.Tensor, rng: torch.Generator | None = None, trace: Trace | None = None
+    ) -> torch.Tensor:
         """Return the next states [B, H, W, D]; values are dropped where rng is given."""
-        u = u + dropped(self.attention(self.before(u)), self.dropout, rng)
+        found = self.attention(self.before(u), trace, self.name)
+        u = u + dropped(found, self.dropout, rng)
         z = self.wide(self.between(u))
         z = z * torch.sigmoid(1.702 * z)
         return u + dropped(self.narrow(z), self.dropout, rng)

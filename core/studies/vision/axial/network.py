@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from core.nn.attention import Trace
 from core.studies.vision.axial.layers import NEARLY_ZERO, Axis, Block, Dense
 
 EMBEDDING = 5.0  # standard deviation of embeddings times the root of their width
@@ -78,6 +79,9 @@ class AxialTransformer(nn.Module):
             self.exterior.extend(self._alternating(sizes.exterior, is_causal=False))
         self.outer = nn.ModuleList(self._alternating(sizes.outer, is_causal=True))
         self.inner = nn.ModuleList(self._rows(sizes.inner))
+        for stack in ("exterior", "outer", "inner"):
+            for at, block in enumerate(getattr(self, stack)):
+                block.name = f"{stack} {at + 1}, {block.name}"
         self.norm = nn.LayerNorm(sizes.features, eps=1e-5)
         self.read = Dense(sizes.features, sizes.levels, NEARLY_ZERO)
 
@@ -110,11 +114,15 @@ class AxialTransformer(nn.Module):
         )
 
     def forward(
-        self, x: torch.Tensor, channel: torch.Tensor, rng: torch.Generator | None = None
+        self,
+        x: torch.Tensor,
+        channel: torch.Tensor,
+        rng: torch.Generator | None = None,
+        trace: Trace | None = None,
     ) -> torch.Tensor:
         """Return logits [B, H, W, levels] of one channel of each picture."""
         slices = x.gather(-1, channel[:, None, None, None].expand(*x.shape[:3], 1))[..., 0]
-        return self.logits(self.scaled(x), self.table[slices], channel, rng)
+        return self.logits(self.scaled(x), self.table[slices], channel, rng, trace)
 
     def scaled(self, x: torch.Tensor) -> torch.Tensor:
         """Return values as the exterior reads them, 0..1."""
@@ -126,19 +134,24 @@ class AxialTransformer(nn.Module):
         e: torch.Tensor,
         channel: torch.Tensor,
         rng: torch.Generator | None = None,
+        trace: Trace | None = None,
     ) -> torch.Tensor:
         """Return logits from values [B, H, W, C] of 0..1 and the channel's embedded ones e [B, H, W, D]."""
-        cond = self.conditions(values, channel, rng)
+        cond = self.conditions(values, channel, rng, trace)
         if self.sizes.kind == "full":
             u = shift_on(e) + cond
             for block in (*self.outer, *self.inner):
-                u = block(u, rng)
+                u = block(u, rng, trace)
             return self.read(self.norm(u))
-        upper = self.upper_context(e, cond, rng)
-        return self.row_logits(shift_right(e) + upper + cond, rng)
+        upper = self.upper_context(e, cond, rng, trace)
+        return self.row_logits(shift_right(e) + upper + cond, rng, trace)
 
     def conditions(
-        self, values: torch.Tensor, channel: torch.Tensor, rng: torch.Generator | None = None
+        self,
+        values: torch.Tensor,
+        channel: torch.Tensor,
+        rng: torch.Generator | None = None,
+        trace: Trace | None = None,
     ) -> torch.Tensor:
         """Return places plus what channels before `channel` say, [B, H, W, D]."""
         places = self.places()
@@ -151,22 +164,28 @@ class AxialTransformer(nn.Module):
         h = self.exterior_input(planes.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         h = h + self.exterior_places()
         for block in self.exterior:
-            h = block(h, rng)
+            h = block(h, rng, trace)
         return h + places
 
     def upper_context(
-        self, e: torch.Tensor, cond: torch.Tensor, rng: torch.Generator | None = None
+        self,
+        e: torch.Tensor,
+        cond: torch.Tensor,
+        rng: torch.Generator | None = None,
+        trace: Trace | None = None,
     ) -> torch.Tensor:
         """Return what rows above say, [B, H, W, D]: the shift takes each row's own values out again."""
         u = e + cond
         for block in self.outer:
-            u = block(u, rng)
+            u = block(u, rng, trace)
         return shift_down(u)
 
-    def row_logits(self, r: torch.Tensor, rng: torch.Generator | None = None) -> torch.Tensor:
+    def row_logits(
+        self, r: torch.Tensor, rng: torch.Generator | None = None, trace: Trace | None = None
+    ) -> torch.Tensor:
         """Return logits of whole rows from their inputs r [B, rows, W, D]; nothing passes between rows."""
         for block in self.inner:
-            r = block(r, rng)
+            r = block(r, rng, trace)
         return self.read(self.norm(r))
 
 

@@ -15,7 +15,7 @@ from core.nn.bundled import digits, photograph
 
 PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png")
 SIDE = 192  # pixels of a photograph that is cut up
-DIGIT_LEVELS, HELD_OUT_DIGITS = 17, 360
+DIGIT_LEVELS, HELD_OUT_DIGITS, HELD_OUT_CROPS = 17, 360, 120
 
 
 def pictures(
@@ -35,7 +35,7 @@ def pictures(
         whole = photograph(name, side)
         values = np.minimum((whole * levels).astype(np.int64), levels - 1)
         learned.append(_crops(values[:middle], size, most // len(PHOTOGRAPHS) + 1, rng))
-        count = min(most, HELD_OUT_DIGITS) // len(PHOTOGRAPHS) + 1
+        count = min(most, HELD_OUT_CROPS) // len(PHOTOGRAPHS)
         held.append(_crops(values[middle:], size, count, rng))
     return np.concatenate(learned)[:most], np.concatenate(held)[:most]
 

@@ -6,25 +6,27 @@ influence   [channel, y, x]   must be zero at a value itself and at all that com
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from core.nn.attention import AttentionLayer, Trace
 from core.studies.vision.axial.sampling import Drawn, draw, gumbel, influence
 from core.study import Probe
 
 if TYPE_CHECKING:
     from core.studies.vision.axial.study import AxialStudy
 
-PICTURES = 8  # in a row
-DRAWN_VALUES = 64  # the most that is drawn for a probe; of larger pictures the rest is given
+PICTURES, LARGE_PICTURES = 8, 4  # in a row
+SMALL, DRAWN = 64, 32  # values of pictures that are drawn whole; of larger ones so many are drawn
 
 
 def probes_of(study: AxialStudy) -> tuple[Probe, ...]:
     """Return samples as they fill up, where the bits of held-out pictures are, and the audit."""
     drawn, keep = samples(study)
-    held = study.held[:PICTURES]
+    held = study.held[: len(drawn.x)]
     bits = study.held_out_bits(held).cpu().numpy()
     sizes = study.module.sizes
     return (
@@ -34,31 +36,72 @@ def probes_of(study: AxialStudy) -> tuple[Probe, ...]:
         _image("Held out", _unit(held, sizes.levels)),
         _by_channel("Bits of held-out pictures", bits, f"Mean {bits.mean():.3f} bits per value"),
         _audit(study, sizes.channels - 1, sizes.height // 2, sizes.width // 2),
+        *_reach(study, sizes.height // 2, sizes.width // 2),
     )
 
 
 def samples(study: AxialStudy) -> tuple[Drawn, int]:
     """Return pictures drawn with the same noise every time, and how many of their values are given."""
     sizes = study.module.sizes
-    shape = (PICTURES, sizes.height, sizes.width, sizes.channels, sizes.levels)
+    values = sizes.height * sizes.width * sizes.channels
+    keep, count = (0, PICTURES) if values <= SMALL else (values - DRAWN, LARGE_PICTURES)
+    shape = (count, sizes.height, sizes.width, sizes.channels, sizes.levels)
     rng = torch.Generator().manual_seed(study.setup.seed)
     noise = gumbel(shape, rng, study.config.temperature).to(study.setup.device)
-    keep = max(0, sizes.height * sizes.width * sizes.channels - DRAWN_VALUES)
-    with study.averaged() as network:
-        return draw(network, noise, study.held[:PICTURES], keep), keep
+    return draw(study.mean, noise, study.held[:count], keep), keep
 
 
-def inspected(study: AxialStudy, query: dict[str, Any]) -> tuple[Probe, ...]:
-    """Audit one value {y, x, channel}."""
+def inspected(study: AxialStudy, query: Mapping[str, Any]) -> tuple[Probe, ...]:
+    """Audit one value {y, x, channel}; show where a {head} of its pixel looks."""
     sizes = study.module.sizes
     channel = int(query.get("channel", 0)) % sizes.channels
-    place = channel, int(query["y"]) % sizes.height, int(query["x"]) % sizes.width
-    return (_audit(study, *place),)
+    y, x = int(query["y"]) % sizes.height, int(query["x"]) % sizes.width
+    head = int(query["head"]) % sizes.heads if "head" in query else None
+    return (_audit(study, channel, y, x), *_reach(study, y, x, head))
+
+
+@torch.no_grad()
+def _reach(study: AxialStudy, y: int, x: int, head: int | None = None) -> tuple[Probe, ...]:
+    """Return the last outer row and column map of a pixel, and what both reach together."""
+    if study.module.sizes.kind != "axial" or len(study.module.outer) < 2:
+        return ()
+    trace = Trace()
+    study.attend(0, trace)
+    layers = {layer.name: layer for layer in trace.layers}
+    column = study.module.outer[len(study.module.outer) // 2 * 2 - 1].name
+    row = study.module.outer[len(study.module.outer) // 2 * 2 - 2].name
+    query = y * study.module.sizes.width + x
+    hops = two_hops(layers[row], layers[column], query, head)
+    single = [
+        chosen(layers[name].weights(torch.tensor([query])), head)[0] for name in (row, column)
+    ]
+    shape = study.module.sizes.height, study.module.sizes.width
+    maps = torch.stack([*single, hops]).unflatten(1, shape).numpy()
+    whose = "mean of the heads" if head is None else f"head {head + 1}"
+    note = f"Pixel in row {y}, column {x}, {whose}; the shift hands it to the row below"
+    names = (row, column, "column after row")
+    return (
+        Probe("Where a pixel looks", "heat", maps, ("map", "y", "x"), {"map": names}, note=note),
+    )
+
+
+def two_hops(
+    row: AttentionLayer, column: AttentionLayer, query: int, head: int | None = None
+) -> torch.Tensor:
+    """Return the weights [H * W] of a column step after a row step: A_col[r, r'] A_row[r', c']."""
+    first = chosen(column.weights(torch.tensor([query])), head)[0]  # [H * W], its column alone
+    passed = first.nonzero()[:, 0]
+    return first[passed] @ chosen(row.weights(passed), head)
+
+
+def chosen(weights: torch.Tensor, head: int | None) -> torch.Tensor:
+    """Return one head's weights [n, K] of [heads, n, K], or the mean over heads."""
+    return weights.mean(dim=0) if head is None else weights[head]
 
 
 def _audit(study: AxialStudy, channel: int, y: int, x: int) -> Probe:
-    with study.averaged() as network, torch.enable_grad():
-        found = influence(network, study.held[:1], (channel, y, x)).cpu().numpy()
+    with torch.enable_grad():
+        found = influence(study.mean, study.held[:1], [(channel, y, x)])[0].cpu().numpy()
     order = np.arange(found.size).reshape(found.shape)
     leaks = int((found[order >= order[channel, y, x]] != 0).sum())
     before = int((found[order < order[channel, y, x]] != 0).sum())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,13 +12,14 @@ from pydantic import Field
 
 from core.base.config import Config, live
 from core.base.verdicts import AllOf, Better, Within
+from core.nn.attention import Trace
 from core.nn.module_adam import ModuleAdam
 from core.nn.seeded import seeded
 from core.studies.vision.axial.cost import costs
 from core.studies.vision.axial.network import AxialTransformer, Sizes
 from core.studies.vision.axial.pictures import DIGIT_LEVELS, marginal_bits, pictures
 from core.studies.vision.axial.shown import inspected, probes_of
-from core.study import Budget, Case, Claim, Metrics, Probe, Setup, Study
+from core.study import Attended, Budget, Case, Claim, Metrics, Probe, Setup, Study
 
 CHUNK = 120  # pictures measured at a time
 CLIP = 1.0  # length of the gradient
@@ -145,7 +146,7 @@ class AxialStudy(Study):
             ),
             metrics=("bits", "bits_marginal"),
             seeds=5,
-            source="tables 1 and 2: bits per dimension at equal depth",
+            source="bits per dimension on ImageNet, where full attention is the rival",
         ),
         Claim(
             "cost",
@@ -175,7 +176,7 @@ class AxialStudy(Study):
         with seeded(setup.seed, setup.device):
             self.module = AxialTransformer(sizes_of(config, setup.variant))
         self.optimizer = ModuleAdam(self.module.parameters(), config.rate)
-        self.averages = [one.detach().clone() for one in self.module.parameters()]
+        self.mean = copy.deepcopy(self.module)  # with averaged weights: measured, shown, drawn with
         self.steps_done = 0
 
     def prepare(self) -> None:
@@ -200,7 +201,7 @@ class AxialStudy(Study):
         rows = torch.randint(len(self.learned), (config.batch,), generator=self.rng, device=device)
         x = self.learned[rows]
         channel = torch.randint(x.shape[-1], (len(x),), generator=self.rng, device=device)
-        loss = self._bits(x, channel, self.rng).mean()
+        loss = self.bits(self.module(x, channel, self.rng), x, channel).mean()
         self.optimizer.zero_grad()
         loss.backward()
         length = torch.nn.utils.clip_grad_norm_(self.module.parameters(), CLIP)
@@ -214,28 +215,17 @@ class AxialStudy(Study):
     def _average(self) -> None:
         """Let the mean of the weights follow; early on faster, so that the start is forgotten."""
         decay = min(self.config.average, (1 + self.steps_done) / (10 + self.steps_done))
-        torch._foreach_lerp_(
-            self.averages, [one.data for one in self.module.parameters()], 1 - decay
-        )
+        means, weights = (list(one.parameters()) for one in (self.mean, self.module))
+        torch._foreach_lerp_(means, weights, 1 - decay)
 
-    @contextmanager
-    def averaged(self) -> Iterator[AxialTransformer]:
-        """Give the network its averaged weights for a while."""
-        parameters = list(self.module.parameters())
-        own = [one.data for one in parameters]
-        for one, mean in zip(parameters, self.averages, strict=True):
-            one.data = mean
-        try:
-            yield self.module
-        finally:
-            for one, values in zip(parameters, own, strict=True):
-                one.data = values
+    @property
+    def num_parameters(self) -> int:
+        """Weights that learn; their mean learns nothing of its own."""
+        return sum(one.numel() for one in self.module.parameters())
 
-    def _bits(
-        self, x: torch.Tensor, channel: torch.Tensor, rng: torch.Generator | None = None
-    ) -> torch.Tensor:
+    @staticmethod
+    def bits(logits: torch.Tensor, x: torch.Tensor, channel: torch.Tensor) -> torch.Tensor:
         """Return the bits of every pixel of one channel of each picture, [B, H, W]."""
-        logits = self.module(x, channel, rng)
         wanted = x.gather(-1, channel[:, None, None, None].expand(*x.shape[:3], 1))[..., 0]
         nats = torch.nn.functional.cross_entropy(
             logits.flatten(0, -2), wanted.flatten(), reduction="none"
@@ -246,13 +236,11 @@ class AxialStudy(Study):
     def held_out_bits(self, x: torch.Tensor) -> torch.Tensor:
         """Return the bits of every value of pictures under the averaged weights, [N, H, W, C]."""
         parts = []
-        with self.averaged():
-            for part in x.split(CHUNK):
-                slices = [
-                    self._bits(part, torch.full((len(part),), channel, device=x.device))
-                    for channel in range(x.shape[-1])
-                ]
-                parts.append(torch.stack(slices, dim=-1))
+        for part in x.split(CHUNK):
+            every = range(x.shape[-1])
+            channels = [torch.full((len(part),), channel, device=x.device) for channel in every]
+            slices = [self.bits(self.mean(part, one), part, one) for one in channels]
+            parts.append(torch.stack(slices, dim=-1))
         return torch.cat(parts)
 
     def evaluate(self) -> Metrics:
@@ -276,8 +264,23 @@ class AxialStudy(Study):
         return probes_of(self)
 
     def inspect(self, query: Mapping[str, Any]) -> tuple[Probe, ...]:
-        """Return what one value {y, x, channel} depends on."""
+        """Return what one value {y, x, channel} depends on, and where a {head} of it looks."""
         return inspected(self, query)
+
+    def attend(self, sample: int, trace: Trace) -> Attended:
+        """Show where the pixels of a held-out picture look, and how likely each is (its log2)."""
+        x = self.held[sample % len(self.held)][None]
+        sizes = self.module.sizes
+        channel = torch.tensor([sizes.channels - 1], device=x.device)  # it sees the others
+        likely = -self.bits(self.mean(x, channel, trace=trace), x, channel)
+        picture = (x[0].double() / (sizes.levels - 1)).cpu().numpy()
+        return Attended(
+            outputs=likely.flatten(),
+            names=tuple(f"({r}, {c})" for r in range(sizes.height) for c in range(sizes.width)),
+            picture=picture if sizes.channels == 3 else picture[..., 0],
+            samples=len(self.held),
+            note="log2 of each pixel's likelihood",
+        )
 
     def configure(self, config: AxialConfig) -> None:
         """Apply live edits."""
@@ -288,7 +291,7 @@ class AxialStudy(Study):
         return {
             "module": dict(self.module.state_dict()),
             "optimizer": self.optimizer.state(),
-            "averages": list(self.averages),
+            "mean": dict(self.mean.state_dict()),
             "rng": self.rng.get_state(),
             "steps_done": self.steps_done,
         }
@@ -297,7 +300,6 @@ class AxialStudy(Study):
         """Take back what `state` returned."""
         self.module.load_state_dict(state["module"])
         self.optimizer.load(state["optimizer"])
-        for own, kept in zip(self.averages, state["averages"], strict=True):
-            own.copy_(kept)
+        self.mean.load_state_dict(state["mean"])
         self.rng.set_state(state["rng"])
         self.steps_done = int(state["steps_done"])
