@@ -179,6 +179,31 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class Shrinks:
+    """The lead of one case over another is smaller in the last pair of cases than in the first."""
+
+    first: tuple[str, str]
+    last: tuple[str, str]
+    metric: str
+
+    def judge(self, results: Results) -> Outcome:
+        """Judge the interval of how much of the lead is lost, paired by seed."""
+        leads = []
+        for one, other in (self.first, self.last):
+            theirs = results.of(other, self.metric)
+            own = results.of(one, self.metric).items()
+            leads.append({seed: value - theirs[seed] for seed, value in own if seed in theirs})
+        before, after = leads
+        test = paired([before[seed] - after[seed] for seed in sorted(before) if seed in after])
+        return _judged(test.low, test.high, 0.0)
+
+    def says(self) -> str:
+        """Return the comparison of both leads in words."""
+        before, after = (f"{one} over {other}" for one, other in (self.first, self.last))
+        return f"the lead in {self.metric} of {after} is smaller than that of {before}"
+
+
+@dataclass(frozen=True)
 class AllOf:
     """Several rules at once: one that fails is enough to lose."""
 

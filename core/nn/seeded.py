@@ -27,3 +27,11 @@ def dropped(values: torch.Tensor, share: float, rng: torch.Generator | None) -> 
         return values
     kept = torch.rand(values.shape, generator=rng, device=values.device) >= share
     return values * kept / (1 - share)
+
+
+def paths_dropped(branch: torch.Tensor, share: float, rng: torch.Generator | None) -> torch.Tensor:
+    """Leave a whole branch [B, ...] out for a share of the samples (stochastic depth); without rng change nothing."""
+    if rng is None or share <= 0:
+        return branch
+    ones = torch.ones(len(branch), *(1,) * (branch.dim() - 1), device=branch.device)
+    return branch * dropped(ones, share, rng)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from core.base.verdicts import AllOf, Better, Results, Row, Trend, Within, paired
+from core.base.verdicts import AllOf, Better, Results, Row, Shrinks, Trend, Within, paired
 
 
 def table(**values):
@@ -80,3 +80,14 @@ def test_one_lost_rule_loses_all_and_one_open_rule_leaves_all_open():
     assert AllOf((holds, is_open, fails)).judge(results) == "not reproduced"
     assert AllOf((holds, is_open)).judge(results) == "undecided"
     assert "at least 0.5" in AllOf((holds, fails)).says()
+
+
+def test_a_lead_shrinks_where_every_seed_loses_some_of_it():
+    rule = Shrinks(("new few", "old few"), ("new many", "old many"), "score")
+    leads = {"new_few": [3.0, 3.5, 3.2], "old_few": [1.0, 1.4, 1.1]}
+    lost = table(**leads, new_many=[5.0, 5.2, 5.1], old_many=[4.0, 4.1, 4.2])
+    grown = table(**leads, new_many=[9.0, 9.2, 9.1], old_many=[4.0, 4.1, 4.2])
+    assert rule.judge(lost) == "reproduced"
+    assert rule.judge(grown) == "not reproduced"
+    assert rule.judge(table(**leads)) == "undecided"
+    assert "new many over old many is smaller than that of new few over old few" in rule.says()
