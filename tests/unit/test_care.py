@@ -243,6 +243,9 @@ def test_the_cost_of_attention_is_measured_for_both_kinds():
         assert {"tokens_64_ms", "tokens_256_ms", "exponent_s", "crossover_tokens_s"} <= set(
             measured
         )
+    metered = study_of().measure({"latency": True})
+    assert metered["latency_ms"] > 0
+    assert metered["parameters_m"] == pytest.approx(study_of().num_parameters / 1e6)
     with pytest.raises(ConfigError, match="'cost'"):
         study_of().measure({"price": True})
 

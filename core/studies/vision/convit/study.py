@@ -71,7 +71,7 @@ def _few() -> Claim:
         rule=AllOf((Better(*better[0], "accuracy"), Shrinks(better[0], better[-1], "accuracy"))),
         metrics=("accuracy", "loss"),
         seeds=5,
-        source="table 2 and figure 1: a fixed share of each class, equal steps",
+        source="sample efficiency: a fixed share of every class kept, ConViT against DeiT",
     )
 
 
@@ -100,7 +100,7 @@ class ConViTStudy(Study):
             ),
             metrics=("accuracy", "loss"),
             seeds=5,
-            source="table 3: the ablation of gates and convolutional start",
+            source="the ablation of gating and convolutional initialisation",
         ),
         Claim(
             "gates_leave",
@@ -113,7 +113,7 @@ class ConViTStudy(Study):
                 )
             ),
             metrics=("gate_moved", "gate_mean", "left_first_block", "left_last_block"),
-            source="figure 6: gates over training, by layer",
+            source="gates over training, by layer and head",
         ),
     )
     config: ConViTConfig
