@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-PRIMES = (1, 2_654_435_761, 805_459_861)
+from core.nn.hash_levels import HashLevels, geometric_sides
 
 
 class Modulation(nn.Module):
@@ -103,46 +103,16 @@ class HashField(nn.Module):
         super().__init__()
         inputs, hidden = self.LEVELS * self.FEATURES, self.HIDDEN
         network = (inputs + 1) * hidden + (hidden + 1) * channels
-        growth = (finest / self.COARSEST) ** (1 / (self.LEVELS - 1))
-        self.sides = [round(self.COARSEST * growth**level) for level in range(self.LEVELS)]
+        self.sides = geometric_sides(self.COARSEST, finest, self.LEVELS)
         rows, left = [], (wanted - network) // self.FEATURES
         for level, side in enumerate(
             self.sides
         ):  # what a coarse level leaves is for the finer ones
             rows.append(max(16, min(left // (self.LEVELS - level), (side + 1) ** rank)))
             left -= rows[-1]
-        self.tables = nn.ParameterList(
-            nn.Parameter(1e-4 * (2 * torch.rand(count, self.FEATURES) - 1)) for count in rows
-        )
+        self.levels = HashLevels(rank, self.sides, rows, self.FEATURES)
         self.first, self.out = nn.Linear(inputs, hidden), nn.Linear(hidden, channels)
 
     def forward(self, places: torch.Tensor) -> torch.Tensor:
         """Return values [N, channels] at places [N, rank]."""
-        levels = zip(self.sides, self.tables, strict=True)
-        found = torch.cat([self._level(places, side, table) for side, table in levels], dim=-1)
-        return torch.sigmoid(self.out(torch.relu(self.first(found))))
-
-    def _level(self, places: torch.Tensor, side: int, table: torch.Tensor) -> torch.Tensor:
-        """Interpolate one level at the corners of each cell, [N, FEATURES]."""
-        points, rank = places * side, places.shape[1]
-        corner = points.floor().long()
-        share = points - corner
-        found = places.new_zeros(len(places), table.shape[1])
-        for corners in itertools.product((0, 1), repeat=rank):
-            near = corner + torch.tensor(corners, device=places.device)
-            parts = [share[:, at] if up else 1 - share[:, at] for at, up in enumerate(corners)]
-            weight = torch.stack(parts).prod(dim=0)  # [N]
-            found = found + weight[:, None] * table[self._rows(near, side, len(table))]
-        return found
-
-    @staticmethod
-    def _rows(near: torch.Tensor, side: int, count: int) -> torch.Tensor:
-        """Return the row of each corner [N, rank]: by place where all fit, else by hash."""
-        rank = near.shape[1]
-        if (side + 1) ** rank <= count:
-            strides = torch.tensor([(side + 1) ** at for at in range(rank)], device=near.device)
-            return (near * strides).sum(dim=1)
-        mixed = near[:, 0] * PRIMES[0]
-        for at in range(1, rank):
-            mixed = mixed ^ (near[:, at] * PRIMES[at])
-        return mixed % count
+        return torch.sigmoid(self.out(torch.relu(self.first(self.levels(places)))))
