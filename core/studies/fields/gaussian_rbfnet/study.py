@@ -94,7 +94,7 @@ DECODERS = (
     Case("one layer", "mlp_one_layer"),
 )
 HASHED = tuple(Case(one.name, one.variant, {"encoder": "hash"}) for one in DECODERS)
-SHAPE = {"signal": "shape", "steps": 200}
+SHAPE = {"signal": "shape", "steps": 400}
 SHAPED = tuple(Case(one.name, one.variant, SHAPE) for one in DECODERS[:3])
 
 
