@@ -94,7 +94,11 @@ class TriplaneConfig(Config):
         0, ge=0, le=1796, title="Shown object", description="Of those that are measured or fitted."
     )
     morph: float = live(
-        0.0, ge=0, le=1, title="Morph", description="Turns the shown digit into the next one."
+        0.0,
+        ge=0,
+        le=1,
+        title="Morph",
+        description="Turns the first digit of the board into the next one.",
     )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

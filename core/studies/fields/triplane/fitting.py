@@ -34,7 +34,7 @@ Field = TriPlanes | Weights | Codes
 
 @dataclass(frozen=True)
 class Objects:
-    """What is fitted: shapes and points on their surfaces, on one device."""
+    """What is fitted: shapes and points on their surfaces."""
 
     shapes: Shapes
     surface: torch.Tensor  # [N, SURFACE, 3]
@@ -96,9 +96,7 @@ class Fit:
         self.rng = torch.Generator().manual_seed(seed)
         self.steps_done = 0
         self.losses = torch.full((len(rows),), math.nan)
-        self.device = next(
-            field.parameters()
-        ).device  # objects and their points stay where they are
+        self.device = next(field.parameters()).device  # objects stay in main memory
 
     def step(self, total: int) -> float:
         """Learn from a few points of every object; codes share their network, a part of them at a time."""
@@ -154,11 +152,9 @@ def fitted(kind: str, config: TriplaneConfig, objects: Objects, setup: Setup) ->
     key = f"{kind} {config.shapes} {config.objects} {config.fields.model_dump_json()} seed {setup.seed}"
 
     def build() -> dict[str, Any]:
-        return (
-            _codes(config, objects, setup)
-            if kind == "codes"
-            else _own(kind, config, objects, setup)
-        )
+        if kind == "codes":
+            return _codes(config, objects, setup)
+        return _own(kind, config, objects, setup)
 
     found: dict[str, Any] = setup.artifact(key, build)
     return found

@@ -202,11 +202,6 @@ def strip(planes: torch.Tensor) -> np.ndarray:
     return np.concatenate(list(flat), axis=1)
 
 
-def channel_names(channels: int) -> tuple[str, ...]:
-    """Return what the tokens are called: the plane and the channel in it."""
-    return tuple(f"{plane} {channel}" for plane in PLANES for channel in range(channels))
-
-
 def _dots(points: torch.Tensor, parts: torch.Tensor) -> np.ndarray:
     """Draw points from above the front, a colour for each part, nearer ones on top, [ROUNDS, ROUNDS, 3]."""
     order = points[:, 2].argsort()
