@@ -255,3 +255,35 @@ class DismissNotice(Action):
     """Take one notice off the list."""
 
     value: int = 0
+
+
+@dataclass(frozen=True)
+class WatchAttention(Action):
+    """Look at what the open study attends to, or no longer."""
+
+    value: bool = True
+
+
+@dataclass(frozen=True)
+class ChooseAttention(Action):
+    """Set one choice of the attention panel: a field of `Choices`, or of what is tried out."""
+
+    key: str
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class PointAt(Action):
+    """Point at a place of a picture, 0..1 from its left and top; `how` is click, hover, second or column."""
+
+    picture: str
+    x: float = 0.0
+    y: float = 0.0
+    how: str = "click"
+
+
+@dataclass(frozen=True)
+class SaveAttention(Action):
+    """Write the shown attention to a file: .png, .npz or .html."""
+
+    value: str = ""

@@ -65,9 +65,9 @@ def _heat(probe: Probe) -> tuple[object, str, tuple[str, ...]]:
     if probe.is_signed:
         high = max(abs(low), abs(high))
         low = -high
-        colors = _diverging(values, high)
+        colors = diverging(values, high)
     else:
-        colors = _viridis(values, low, high)
+        colors = heat_colors(values, low, high)
     axes = f"{probe.axes[-2]} down, {probe.axes[-1]} across"
     legend = f"{three_digits(low)} (dark) to {three_digits(high)} (bright), {axes}"
     if probe.is_signed:
@@ -75,7 +75,7 @@ def _heat(probe: Probe) -> tuple[object, str, tuple[str, ...]]:
     return enlarged(tiled(colors)), legend, ()
 
 
-def _viridis(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def heat_colors(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return [..., 3] uint8."""
     import torch
 
@@ -86,7 +86,7 @@ def _viridis(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return colors
 
 
-def _diverging(values: np.ndarray, reach: float) -> np.ndarray:
+def diverging(values: np.ndarray, reach: float) -> np.ndarray:
     """Return [..., 3] uint8: blue below zero, white at zero, red above."""
     share = np.clip(np.nan_to_num(values) / max(reach, 1e-12), -1, 1)[..., None]
     cold, white, warm = (np.array(color, dtype=np.float64) for color in (COLD, WHITE, WARM))

@@ -15,8 +15,7 @@ Keys that front ends read beside their panels:
     scene.up         [3] upward direction of the scene
     scene.center     [3] point to orbit
     scene.radius     distance that shows the scene
-    train.state      idle, loading, running, paused, done or failed
-    task.name        the long task under way, empty when there is none
+    train.state      idle, loading, running, paused, done or failed; task.name: the long task under way
 
 The engine (torch and everything on it) is loaded beside the window, once this has drawn its first
 frame; what is opened before it is ready waits for it.
@@ -201,7 +200,9 @@ class Session:
                 self._events.post(failure(named(type(action).__name__), error))
 
     def _do(self, action: Action) -> None:
-        if self._do_with_views(action) or self._do_with_training(action):
+        if any(
+            do(action) for do in (self._do_with_views, self._do_with_training, self._studying.do)
+        ):
             return
         match action:
             case actions.OpenPath(value):

@@ -12,6 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from app import thumbnails
+from app.actions import Action
+from app.attention import Attention
 from app.jobs import Jobs, Task
 from app.probes import publish
 from app.store import Store
@@ -21,6 +23,7 @@ from core.base import discover
 from core.base.errors import ConfigError
 from core.base.events import EventQueue
 from core.base.latest import Latest
+from core.study import Study
 
 if TYPE_CHECKING:
     from core.engine.runs import Run
@@ -34,7 +37,7 @@ class Studying:
 
     def __init__(self, store: Store, training: Training, jobs: Jobs, events: EventQueue) -> None:
         self._store, self._training, self._jobs = store, training, jobs
-        self._events = events
+        self.attention = Attention(store, training, events)
         self.name = ""
         self._scene_model = ""
         self._pictured_s = 0.0
@@ -66,6 +69,7 @@ class Studying:
 
     def _show(self, name: str, variant: str) -> None:
         facts = discover.facts(discover.entry_of(name))
+        self.attention.enter(can=discover.load(name).attend is not Study.attend)
         self.name, self._scene_model = name, self._training.study
         self._training.variant = variant
         verdicts = standing(results(), name)
@@ -82,6 +86,10 @@ class Studying:
             study__claims=claims,
             probes__rows=(),
         )
+
+    def do(self, action: Action) -> bool:
+        """Carry an action of the open study's panels out; return whether it was one."""
+        return self.attention.do(action)
 
     def choose_variant(self, variant: str) -> None:
         """Choose what the next training of the open study is of."""
@@ -102,7 +110,8 @@ class Studying:
             trainer.start()
 
     def tick(self) -> None:
-        """Show the newest probes."""
+        """Show the newest probes, and what is attended to."""
+        self.attention.tick()
         trainer = self._training.trainer
         if not self.name or trainer is None or trainer.probes is None:
             return
@@ -121,6 +130,7 @@ class Studying:
         if not self.name:
             return
         self.name, self._training.variant = "", ""
+        self.attention.leave()
         self._training.choose_study(self._scene_model)
         self._store.update(study__name="", probes__rows=())
 

@@ -185,6 +185,7 @@ def draw_picture(widget: Picture, kit: Kit, width: int) -> Drawn:
     A picture of the same size goes into the texture that is there; other sizes get another.
     """
     texture: list[int | str] = []
+    handlers: list[int | str] = []
     shape: list[tuple[int, int]] = []
     with dpg.group() as box:
         pass
@@ -192,6 +193,8 @@ def draw_picture(widget: Picture, kit: Kit, width: int) -> Drawn:
     def close() -> None:
         while texture:
             kit.bury(texture.pop())
+        while handlers:
+            dpg.delete_item(handlers.pop())
 
     def show(image: Any) -> None:
         if image is None:
@@ -216,12 +219,43 @@ def draw_picture(widget: Picture, kit: Kit, width: int) -> Drawn:
                 item = dpg.add_image(texture[0], **size)
             else:
                 item = dpg.add_image_button(
-                    texture[0], callback=lambda: kit.post(widget.action), **size
+                    texture[0], callback=lambda: _point(widget, kit, item, _how()), **size
                 )
                 dpg.bind_item_theme(item, kit.theme.thumbnail())
+                if hasattr(widget.action, "how"):
+                    _listen(widget, kit, item, handlers)
             kit.tooltip(widget, item)
 
     return Drawn(show, close=close)
+
+
+def _listen(widget: Picture, kit: Kit, item: int | str, handlers: list[int | str]) -> None:
+    """Post where the right button clicks and, for a picture that follows, where the pointer is."""
+    with dpg.item_handler_registry() as registry:
+        dpg.add_item_clicked_handler(
+            button=dpg.mvMouseButton_Right, callback=lambda: _point(widget, kit, item, "column")
+        )
+        if widget.follows:
+            dpg.add_item_hover_handler(callback=lambda: _point(widget, kit, item, "hover"))
+    dpg.bind_item_handler_registry(item, registry)
+    handlers.append(registry)
+
+
+def _how() -> str:
+    """Return what the keys that are held make of a click."""
+    if dpg.is_key_down(dpg.mvKey_LShift) or dpg.is_key_down(dpg.mvKey_RShift):
+        return "second"
+    is_region = dpg.is_key_down(dpg.mvKey_LControl) or dpg.is_key_down(dpg.mvKey_RControl)
+    return "region" if is_region else "click"
+
+
+def _point(widget: Picture, kit: Kit, item: int | str, how: str) -> None:
+    """Post the pointer's place in a picture, 0 to 1 from its left and top."""
+    (left, top), (wide, high) = dpg.get_item_rect_min(item), dpg.get_item_rect_size(item)
+    x, y = dpg.get_mouse_pos(local=False)
+    place = ((x - left) / max(wide, 1), (y - top) / max(high, 1))
+    across, down = (min(max(value, 0.0), 0.999) for value in place)
+    kit.post(widget.action, x=across, y=down, how=how)
 
 
 def _atlas(images: list[np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 from app.panels import (
+    attention,
     cameras,
     check,
     curves,
@@ -51,6 +52,6 @@ LEFT: tuple[Panel, ...] = (train.panel, cameras.panel)
 RIGHT: tuple[Panel, ...] = (layers.panel, check.panel, scene.panel, export.panel)
 BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)
 STUDY_LEFT: tuple[Panel, ...] = (study.panel,)
-STUDY_PICTURES: tuple[Panel, ...] = (study.pictures,)
+STUDY_PICTURES: tuple[Panel, ...] = (attention.panel, study.pictures)
 STUDY_RIGHT: tuple[Panel, ...] = (study.about, study.claims)
 STUDY_BOTTOM: tuple[Panel, ...] = (study.curves, study.measures, notices.panel)

@@ -144,10 +144,15 @@ class Gallery(Widget):
 
 @dataclass(frozen=True)
 class Picture(Widget):
-    """A picture; the store's value is an image [h, w, 3] uint8, drawn no taller than `height`; a click posts."""
+    """A picture; the store's value is an image [h, w, 3] uint8, drawn no taller than `height`; a click posts.
+
+    The action gets the place, `x` and `y` from 0 to 1, and `how`: click, second (with Shift), region
+    (with Ctrl) or column (right button); while the pointer `follows`, also hover.
+    """
 
     height: int = 360
     action: Action | None = None
+    follows: bool = False
 
 
 @dataclass(frozen=True)

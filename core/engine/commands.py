@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.base.latest import Latest
+
+if TYPE_CHECKING:
+    from core.engine.looking import Wish
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class SaveCheckpoint(Command):
 @dataclass(frozen=True)
 class EvaluateNow(Command):
     """Measure the held-out data now."""
+
+
+@dataclass(frozen=True)
+class LookAt(Command):
+    """Show what a sample attends to, now and while training goes on; None: nobody looks any more."""
+
+    wish: Wish | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,9 @@ from core.base.threads import Worker, failure
 from core.engine import commands
 from core.engine.cores import stand_back, use_cores
 from core.engine.journal import Journal
+from core.engine.looking import Looker
 from core.engine.publishing import Probed, Publisher
+from core.engine.rate import Rate
 from core.engine.runs import Run
 from core.nn.ranks import joined
 from core.radiance.field import Snapshot
@@ -44,7 +46,6 @@ from core.render.evaluate import mean_of
 from core.study import Study
 
 REPORT_EVERY_S = 0.2
-RATE_MEMORY_S = 2.0  # steps per second are smoothed over about this long
 IDLE_WAIT_S = 0.1
 STEP_MEMORY = 0.1  # weight of the newest step in the smoothed time of one
 MAX_YIELD_S = 0.2  # a slow step must not make the pause after it feel like a stop
@@ -84,6 +85,7 @@ class Trainer:
         self._build, self._events, self._snapshots = build, events, snapshots
         self._clock = self.options.clock
         self._publisher = Publisher(snapshots, self._clock, self.probes)
+        self.looker = Looker(events, self._clock)
         self._ranks = joined()
         self._cores = run.config.threads if run else self.options.cores
         self._journal = Journal(run, events, self.options.checkpoint_every_s, self._clock)
@@ -97,9 +99,8 @@ class Trainer:
         self._is_single_step = False
         self._is_poisoned = False  # the last step gave numbers that are not finite
         self._is_torn = False  # a step was interrupted half way, by Ctrl-C for example
-        self._step_s = self._interval_s = 0.0
-        self._free_step_s = 0.0  # of a step while no camera moves, smoothed
-        self._stepped_s: float | None = None
+        self._step_s = self._free_step_s = 0.0  # the latter while no camera moves, smoothed
+        self._rate = Rate()
         self._reported_s = -math.inf
 
     # ---- from any thread -------------------------------------------------------------
@@ -175,7 +176,7 @@ class Trainer:
 
     def _enter(self, state: TrainerState, reason: str = "") -> None:
         self.state = state
-        self._stepped_s = None  # a pause is no part of the steps per second
+        self._rate.interrupt()
         self._events.post(StateChanged(state, self.step, reason))
 
     def _fail(self, error: Exception) -> None:
@@ -247,7 +248,7 @@ class Trainer:
         if not self.makes_way:
             self._free_step_s += STEP_MEMORY * (self._step_s - self._free_step_s)
         self.elapsed_s += self._step_s
-        self._measure_rate(now)
+        self._rate.note(self._step_s, now)
         is_last = self.step >= self.total
         is_tested = self.options.evaluate_every > 0 and self.step % self.options.evaluate_every == 0
         is_saved, is_shown = self._journal.is_due, self.has_viewers and self._publisher.is_due()
@@ -264,16 +265,11 @@ class Trainer:
             self._evaluate()
         if is_saved:
             self._save_checkpoint()
+        self.looker.refresh(self._trained, self.step)
         if is_shown or self.state is TrainerState.PAUSED:
             self._publish(wait=self.state is TrainerState.PAUSED)
         else:
             self._publisher.hand_over()
-
-    def _measure_rate(self, now: float) -> None:
-        interval = self._step_s if self._stepped_s is None else now - self._stepped_s
-        weight = 1 - math.exp(-interval / RATE_MEMORY_S) if self._interval_s else 1.0
-        self._interval_s += weight * (interval - self._interval_s)
-        self._stepped_s = now
 
     def _find_not_finite(self, metrics: Mapping[str, float]) -> bool:
         """Pause when a metric is not finite; the pictures and checkpoints stay those of before."""
@@ -297,8 +293,7 @@ class Trainer:
         is_due = now - self._reported_s >= REPORT_EVERY_S or self.state is TrainerState.PAUSED
         if self.step and (is_due or is_wanted):
             self._reported_s = now
-            rate = 1 / self._interval_s if self._interval_s > 0 else 0.0
-            metrics = dict(self._metrics)
+            metrics, rate = dict(self._metrics), self._rate.per_s
             self._events.post(StepDone(self.step, self.total, metrics, rate, self.elapsed_s))
 
     def _publish(self, *, wait: bool = True) -> None:
@@ -314,7 +309,7 @@ class Trainer:
         metrics = mean_of(pictures) if pictures else dict(self._trained.evaluate())
         self._journal.note_evaluation(self.step, metrics, pictures)
         self._events.post(Evaluated(self.step, metrics, pictures))
-        self._stepped_s = None
+        self._rate.interrupt()
 
     def _save_checkpoint(self) -> None:
         self._settle()
@@ -389,6 +384,10 @@ class Trainer:
                 self._save_checkpoint()
             case commands.EvaluateNow() if is_active or self.state is TrainerState.DONE:
                 self._evaluate()
+            case commands.LookAt(wish):
+                self.looker.wish(wish)
+                if is_active or self.state is TrainerState.DONE:
+                    self.looker.refresh(self._trained, self.step)
             case commands.WantSnapshot(reply):
                 self._answer(reply)
 
