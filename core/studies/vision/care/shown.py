@@ -25,7 +25,7 @@ from core.study import Probe
 if TYPE_CHECKING:
     from core.studies.vision.care.study import CAREStudy
 
-PICTURES = 16
+PICTURES = len(PHOTOGRAPHS)  # one of each
 WATCHED = 32  # pictures that the groups' traffic is averaged over
 
 

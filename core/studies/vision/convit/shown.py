@@ -23,6 +23,7 @@ PICTURES = 16
 MEASURED = 200  # pictures for the curve of forced gates
 GATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 ARROW = 33  # pixels along a side of a drawn offset
+LIKED = 0.9  # of the largest weight by position
 
 
 def of(study: ConViTStudy) -> tuple[Probe, ...]:
@@ -104,33 +105,39 @@ def _arrows(places: list[torch.Tensor], grid: tuple[int, int]) -> tuple[Probe, .
     """Return the offset that each head's position likes best, as arrows and as numbers."""
     rows, columns = grid
     middle = (rows - 1) // 2 * columns + (columns - 1) // 2
-    best = torch.stack([one[:, middle].argmax(dim=-1) for one in places])  # [gated, h]
-    found = _array(offsets(grid)[middle][best.cpu()][..., :2])  # [gated, h, (dx, dy)]
-    pictures = np.stack([[_arrow(head, max(grid)) for head in block] for block in found])
+    found = np.stack([_liked(one[:, middle], offsets(grid)[middle, :, :2]) for one in places])
+    reach = max(1.0, float(np.abs(found).max()))
+    pictures = np.stack([[_arrow(head / reach) for head in block] for block in found])
     names = tuple(f"block {at + 1}" for at in range(len(found)))
-    table = found.reshape(-1, 2)
     heads = tuple(f"{name}, head {head + 1}" for name in names for head in range(found.shape[1]))
-    note = "From the query (bright) to the patch with the largest weight by position"
+    note = f"From the query (bright) to the largest weights by position; the edge is {reach:.3g} patches away"
     axes = ("block", "head", "y", "x")
     return (
         Probe("Where positions point", "image", pictures, axes, {"block": names}, note=note),
         Probe(
             "Offsets that positions like best",
             "table",
-            table.copy(),
+            found.reshape(-1, 2),
             ("head", "offset"),
             {"head": heads, "offset": ("dx", "dy")},
         ),
     )
 
 
-def _arrow(offset: np.ndarray, reach: int) -> np.ndarray:
-    """Draw a line from the middle towards an offset (dx, dy), [ARROW, ARROW] of 0..1."""
-    drawn = np.full((ARROW, ARROW), 0.1, dtype=np.float32)
+def _liked(weights: torch.Tensor, offset: torch.Tensor) -> np.ndarray:
+    """Return the mean offset [h, 2] of the patches that get the most: an even square of heads starts with ties."""
+    weights = weights.detach().cpu()
+    most = (weights > LIKED * weights.amax(dim=1, keepdim=True)).float()  # [h, N]
+    return _array(most @ offset / most.sum(dim=1, keepdim=True))
+
+
+def _arrow(offset: np.ndarray) -> np.ndarray:
+    """Draw a line from the middle towards an offset (dx, dy) of -1..1, [ARROW, ARROW] of 0..1."""
+    drawn = np.full((ARROW, ARROW), 0.15, dtype=np.float32)
     middle = ARROW // 2
-    along = np.linspace(0, 1, 2 * ARROW)[:, None] * offset * (middle / reach) + middle
-    columns, rows = np.clip(np.rint(along), 0, ARROW - 1).astype(int).T
-    drawn[rows, columns] = 0.6
+    along = np.linspace(0, 1, 2 * ARROW)[:, None] * offset * middle + middle
+    columns, rows = np.rint(along).astype(int).T
+    drawn[rows, columns] = 0.7
     drawn[middle - 1 : middle + 2, middle - 1 : middle + 2] = 1.0
     return drawn
 
