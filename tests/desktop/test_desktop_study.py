@@ -7,7 +7,7 @@ import numpy as np
 from driver import below
 from windowed import windowed
 
-from app.actions import OpenStudy
+from app.actions import OpenStudy, PointAt
 from app.panels import study
 from app.panels.widgets import Group, Picture
 from app.probes import publish
@@ -78,3 +78,22 @@ def test_a_clicked_thumbnail_opens_its_study(driver):
     stage = driver.open_widget(widget, store)
     driver.click(stage.items("mvImageButton")[0])
     assert stage.take() == [OpenStudy("one")]
+
+
+@windowed
+def test_a_click_says_where_in_the_picture_and_with_which_key_or_button(driver):
+    store = Store()
+    store.set("p", np.full((40, 60, 3), 120, np.uint8))
+    stage = driver.open_widget(
+        Picture(key="p", height=120, action=PointAt("sample"), follows=True), store
+    )
+    (button,) = stage.items("mvImageButton")
+    driver.move(*driver.place(button, (0.25, 0.75)))
+    driver.frames(3)
+    assert {action.how for action in stage.take()} == {"hover"}
+    driver.click(button)
+    driver.frames(3)
+    (click,) = [action for action in stage.take() if action.how == "click"]
+    assert click.picture == "sample"
+    assert abs(click.x - 0.5) < 0.05
+    assert abs(click.y - 0.5) < 0.05
