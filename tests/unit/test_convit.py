@@ -319,6 +319,13 @@ def test_parts_of_photographs_are_read_in_patches_of_four():
     assert study.probes()
 
 
+def test_longer_trainings_are_as_many_times_as_long_and_end_at_a_rate_of_zero():
+    study = study_of(times=3)
+    assert study.total_steps == 120
+    study.steps_done = 119
+    assert 0 < study._schedule() < 1e-3
+
+
 def test_digits_are_learned():
     study = study_of(width=32, steps=100, rate=3e-3)
     losses = [study.step()["loss"] for _ in range(100)]

@@ -66,6 +66,9 @@ class ConViTConfig(Config):
     warm_up: int = Field(50, ge=0, title="Warm-up", description="Steps until the full rate.")
     decay: float = Field(0.05, ge=0, le=1, title="Weight decay", description="Of AdamW.")
     steps: int = Field(1000, ge=1, title="Steps", description="Batches to learn from.")
+    times: int = Field(
+        1, ge=1, le=100, title="Times", description="The steps are taken so many times over."
+    )
     forced_gate: float = live(
         -1.0,
         ge=-1,

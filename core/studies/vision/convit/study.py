@@ -22,7 +22,7 @@ from core.studies.vision.convit.network import ConViT, Sizes
 from core.study import Attended, Case, Claim, Metrics, Probe, Setup, Study
 
 FEW, SOME, MANY = 100, 300, 1000  # digits to learn from
-LONGER = 4000  # steps of the claim about gates, which move slowly
+LONGER = 4  # times the steps in the claim about gates, which move slowly
 RECORDS = 100  # of gates and distances over a training
 WATCHED = 32  # held-out pictures that distances are averaged over
 MOVED = 0.01  # a block's mean gate has left its start where it is this far away
@@ -105,7 +105,7 @@ class ConViTStudy(Study):
         Claim(
             "gates_leave",
             says="Gates start at 0.731 and leave it while learning, first in the blocks nearest the output.",
-            cases=(Case("ConViT, longer", "convit", {"examples": MANY, "steps": LONGER}),),
+            cases=(Case("ConViT, longer", "convit", {"examples": MANY, "times": LONGER}),),
             rule=AllOf(
                 (
                     Within("ConViT, longer", "gate_moved", low=MOVED),
@@ -151,7 +151,7 @@ class ConViTStudy(Study):
     @property
     def total_steps(self) -> int:
         """Batches to learn from."""
-        return self.config.steps
+        return self.config.steps * self.config.times
 
     def inputs(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return pictures as the network reads them, [B, C, size, size] around 0."""
@@ -163,7 +163,7 @@ class ConViTStudy(Study):
     def step(self) -> Metrics:
         """Learn from one batch of moved pictures; the loss is the smoothed cross-entropy."""
         config = self.config
-        if self.steps_done % max(1, config.steps // RECORDS) == 0:
+        if self.steps_done % max(1, self.total_steps // RECORDS) == 0:
             self._record()
         rows = torch.randint(
             len(self.train), (config.batch,), generator=self.rng, device=self.setup.device
@@ -186,7 +186,8 @@ class ConViTStudy(Study):
 
     def _schedule(self) -> float:
         """Return the share of the learning rate: a straight rise, then a cosine to zero."""
-        warm, steps = min(self.config.warm_up, self.config.steps - 1), self.config.steps
+        steps = self.total_steps
+        warm = min(self.config.warm_up, steps - 1)
         if self.steps_done < warm:
             return (self.steps_done + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.steps_done - warm) / (steps - warm))))
