@@ -95,6 +95,7 @@ DECODERS = (
 )
 HASHED = tuple(Case(one.name, one.variant, {"encoder": "hash"}) for one in DECODERS)
 SHAPE = {"signal": "shape", "steps": 400}
+SCENE = {"signal": "views", "samples": 512, "steps": 250}
 SHAPED = tuple(Case(one.name, one.variant, SHAPE) for one in DECODERS[:3])
 
 
@@ -197,6 +198,19 @@ class GaussianRbfStudy(FieldFit):
             metrics=("near_error", "iou"),
             seeds=5,
             source="project page; signed distances",
+        ),
+        Claim(
+            "scene",
+            says="Views of a scene are learned as well as by networks, within half a decibel.",
+            cases=tuple(Case(one.name, one.variant, SCENE) for one in DECODERS[:3]),
+            rule=AllOf(
+                tuple(
+                    Better("Gaussians", other, "psnr", margin=-0.5)
+                    for other in ("three layers", "equal products")
+                )
+            ),
+            metrics=("psnr",),
+            source="abstract; radiance fields",
         ),
     )
     config: GaussianRbfConfig

@@ -81,6 +81,7 @@ SHAPE = {
     "last_rate": 0.1,
     "steps": 400,
 }
+SCENE = {"signal": "views", "coarsest": 8, "finest": 64, "samples": 512, "steps": 250}
 
 
 def _on(picture: str) -> tuple[Case, ...]:
@@ -161,6 +162,14 @@ class NeuRbfStudy(FieldFit):
             ),
             metrics=("near_error", "iou"),
             source="abstract; table of signed distances",
+        ),
+        Claim(
+            "scene",
+            says="Views of a scene are learned better than by a hash grid at equal numbers.",
+            cases=(Case("NeuRBF", "neurbf", SCENE), Case("hash grid", "hash_grid", SCENE)),
+            rule=Better("NeuRBF", "hash grid", "psnr"),
+            metrics=("psnr",),
+            source="abstract; table of radiance fields",
         ),
     )
     config: NeuRbfConfig
