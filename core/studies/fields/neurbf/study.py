@@ -84,6 +84,13 @@ SHAPE = {
 SCENE = {"signal": "views", "coarsest": 8, "finest": 64, "samples": 512, "steps": 250}
 
 
+HELD_BY_A_GRID = (
+    "At 256 pixels the finest level of the hash grid has a cell for every pixel. NeuRBF leads for the "
+    "first 150 steps (27.6 against 25.9 dB with one seed) and is overtaken; a fifth of the numbers, or "
+    "32 channels and a decoder 64 wide, change nothing of that."
+)
+
+
 def _on(picture: str) -> tuple[Case, ...]:
     """Return NeuRBF and the hash grid on one photograph."""
     own = {"picture": picture}
@@ -97,6 +104,7 @@ def _pictures(picture: str) -> dict[str, Any]:
         "rule": Better("NeuRBF", "hash grid", "psnr"),
         "metrics": ("psnr",),
         "source": "abstract; table of 2D images",
+        "if_lost": HELD_BY_A_GRID,
     }
 
 
@@ -144,6 +152,7 @@ class NeuRbfStudy(FieldFit):
             ),
             metrics=("psnr",),
             source="a control of our own",
+            if_lost=HELD_BY_A_GRID,
         ),
         Claim(
             "shape",
