@@ -176,7 +176,7 @@ def test_no_object_stands_on_both_sides_of_the_split():
 
 
 def test_fitting_brings_field_and_object_together_and_the_planes_carry_it():
-    settings = {"objects": 12, "fields.steps": 60, "fields.points": 256, "fields.side": 16}
+    settings = {"objects": 12, "fields.steps": 60, "fields.points": 256}
     config = resolve(TriplaneConfig, "quick", settings)
     objects = objects_of(config, 0)
     with seeded(0):
@@ -204,7 +204,7 @@ def test_fields_are_fitted_once_and_kept_under_everything_they_depend_on():
         fitted(kind, QUICK, objects, Setup(kind, seed=seed, artifact=artifact))
     assert len(built) == 3
     assert {"features", "iou", "iou_without_planes"} == set(kept[built[0]])
-    assert kept[built[0]]["features"].shape == (24, 12, 8, 8)
+    assert kept[built[0]]["features"].shape == (24, 12, 16, 16)
 
 
 def test_a_run_that_is_stopped_leaves_no_half_fitted_fields():
@@ -255,7 +255,7 @@ def test_points_attend_to_the_channels_of_their_object():
     crossing = [layer for layer in trace.layers if layer.kind == "cross"]
     assert [layer.num_keys for layer in crossing] == [12, 12]
     assert attended.names == PARTS
-    assert attended.key_picture.shape == (8, 12 * 8)
+    assert attended.key_picture.shape == (16, 12 * 16)
     assert prepared("points").attend(0, Trace()) is None
 
 
@@ -267,8 +267,8 @@ def test_windows_are_random_while_training_and_in_the_middle_otherwise():
     found = [windowed(planes, 6, rng) for _ in range(8)]
     assert {tuple(one.shape) for one in found} == {(1, 1, 6, 6)}
     assert len({float(one.mean()) for one in found}) > 1
-    with pytest.raises(ConfigError, match="does not fit planes of 8"):
-        Reading(resolve(TriplaneConfig, "quick", {"reader.crop": 9}), Setup("planes"))
+    with pytest.raises(ConfigError, match="does not fit planes of 16"):
+        Reading(resolve(TriplaneConfig, "quick", {"reader.crop": 17}), Setup("planes"))
 
 
 def test_the_rate_goes_through_one_cycle():
@@ -355,7 +355,7 @@ def test_the_first_object_of_the_board_is_fitted_twice_from_two_starts():
 
 
 def test_the_board_can_be_orbited_and_a_reader_cannot():
-    settings = {"objects": 11, "fields.steps": 80, "fields.points": 256, "fields.side": 16}
+    settings = {"objects": 11, "fields.steps": 80, "fields.points": 256}
     study = prepared("fitting", **settings, shown=1)
     for _ in range(80):
         study.step()

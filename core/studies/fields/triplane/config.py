@@ -105,7 +105,7 @@ class TriplaneConfig(Config):
         "quick": {
             "objects": 24,
             "fields": {
-                "side": 8,
+                "side": 16,
                 "channels": 4,
                 "hidden": 16,
                 "alone_hidden": 16,

@@ -25,7 +25,9 @@ ALONE = ("weights", "weights, one start")
 
 
 def _classification() -> Claim:
-    cases = tuple(Case(name, variant) for name, variant in READERS.items())
+    cases = [Case(name, variant) for name, variant in READERS.items()]
+    # the authors' augmentation, as a row beside: the rule asks for the plain planes
+    cases.append(Case("planes, random windows", "planes", {"reader.crop": 14}))
     rules = [Better("planes", name, "accuracy", margin=0.15) for name in ALONE]
     rules.append(Better("planes", "points", "accuracy", margin=-0.05))
     for name in ALONE:  # at equal reconstruction: within a hundredth, either way
@@ -36,11 +38,14 @@ def _classification() -> Claim:
     return Claim(
         "classification",
         says="Planes alone tell objects apart almost as points do, and far better than weights.",
-        cases=cases,
+        cases=tuple(cases),
         rule=AllOf(tuple(rules)),
         metrics=("accuracy", "iou", "iou_without_planes"),
         seeds=5,
         source="classification of neural fields",
+        if_lost="PointNet draws other points of a surface in every step, planes stay as they were fitted: "
+        "with the same 128 points in every step one seed's PointNet falls from 90 % to 83 %, where the "
+        "planes are. The authors show planes through random windows, which brings them to 88 %.",
     )
 
 
