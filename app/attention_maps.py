@@ -90,7 +90,7 @@ def _weights(look: Look, layer: AttentionLayer, choices: Choices) -> tuple[torch
     if choices.method in ("rollout", "relevance"):
         if choices.method == "rollout":
             found = measured.rollout(look.layers, min(choices.first, len(look.layers) - 1))
-        elif any(one.gradient is None for one in look.layers):
+        elif any(one.gradient is None for one in look.layers if not one.is_derived):
             return torch.zeros(1, layer.num_keys), None  # asked for, comes with the next look
         else:
             found = measured.relevance(look.layers)

@@ -74,6 +74,7 @@ class AttentionLayer:
     heads: tuple[str, ...] = ()  # names of the heads, if they have some
     queries: tuple[str, ...] = ()  # names of the queries and
     keys: tuple[str, ...] = ()  # of the keys: words, rows of a table, classes
+    is_derived: bool = False  # made of other layers: to be looked at, no step of the model's own
     gradient: torch.Tensor | None = None  # [H, Q, K] of the chosen output, where asked for
     parts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)  # kept results
 
@@ -326,6 +327,10 @@ class Trace:
             made = made * self.changes.shown(layer).to(made)
         self.layers.append(layer.copied())
         return made
+
+    def derived(self, layer: AttentionLayer) -> None:
+        """Add weights that follow from layers seen before, such as two steps in turn."""
+        self.layers.append(replace(layer, is_derived=True).copied())
 
     def features(self, values: torch.Tensor, *, name: str) -> torch.Tensor:
         """Take feature maps [1, C, h, w] for Grad-CAM, where nothing attends; return them."""

@@ -98,16 +98,17 @@ def value_norms(layer: AttentionLayer, rows: torch.Tensor) -> torch.Tensor:
 
 def are_square(layers: Sequence[AttentionLayer]) -> bool:
     """Whether maps of the layers can be multiplied: small, and from the same tokens to the same tokens."""
-    sizes = {(layer.num_queries, layer.num_keys) for layer in layers}
+    steps = [layer for layer in layers if not layer.is_derived]
+    sizes = {(layer.num_queries, layer.num_keys) for layer in steps}
     return len(sizes) == 1 and all(
-        one.num_queries == one.num_keys and one.is_small for one in layers
+        one.num_queries == one.num_keys and one.is_small for one in steps
     )
 
 
 def rollout(layers: Sequence[AttentionLayer], first: int = 0) -> torch.Tensor:
     """Return what reaches the tokens through the layers from `first` on, [N, N]; rows sum to one."""
     together = torch.eye(layers[0].num_queries)
-    for layer in layers[first:]:
+    for layer in (one for one in layers[first:] if not one.is_derived):
         step = layer.weights().mean(dim=0) + torch.eye(layer.num_queries)
         together = step / step.sum(dim=-1, keepdim=True) @ together
     return together
@@ -116,7 +117,7 @@ def rollout(layers: Sequence[AttentionLayer], first: int = 0) -> torch.Tensor:
 def relevance(layers: Sequence[AttentionLayer]) -> torch.Tensor:
     """Return what counts for the output whose gradients the layers hold, [N, N]."""
     found = torch.eye(layers[0].num_queries)
-    for layer in layers:
+    for layer in (one for one in layers if not one.is_derived):
         assert layer.gradient is not None
         found = found + torch.relu(layer.gradient * layer.weights()).mean(dim=0) @ found
     return found

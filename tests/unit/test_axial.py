@@ -10,6 +10,7 @@ import torch
 
 from core.base.config import resolve
 from core.nn.attention import Changes, Trace
+from core.nn.attention_measures import rollout
 from core.nn.seeded import seeded
 from core.studies.vision.axial import network as networks
 from core.studies.vision.axial.cost import HEADS, costs
@@ -183,6 +184,18 @@ def test_the_quick_sampler_repeats_the_inner_stack_alone():
 def test_an_untrained_network_is_uniform():
     study = prepared("axial")
     assert study.step()["loss"] == pytest.approx(math.log2(17), abs=1e-3)
+
+
+def test_the_inspector_is_given_what_two_hops_reach_and_leaves_it_out_of_rollout():
+    study, trace = prepared("axial"), Trace()
+    study.attend(3, trace)
+    names = [layer.name for layer in trace.layers]
+    assert names == ["outer 1, row", "outer 2, column", "inner 1, row", "outer 1 and then outer 2"]
+    row, column, inner, both = trace.layers
+    rows = torch.tensor([27])
+    expected = two_hops(row, column, 27)
+    torch.testing.assert_close(both.weights(rows).mean(dim=0)[0], expected)
+    torch.testing.assert_close(rollout(trace.layers), rollout([row, column, inner]))
 
 
 @pytest.mark.parametrize("axis", ["row", "column", "all"])

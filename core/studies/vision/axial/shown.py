@@ -17,6 +17,7 @@ from core.studies.vision.axial.sampling import Drawn, draw, gumbel, influence
 from core.study import Probe
 
 if TYPE_CHECKING:
+    from core.studies.vision.axial.network import AxialTransformer
     from core.studies.vision.axial.study import AxialStudy
 
 PICTURES, LARGE_PICTURES = 8, 4  # in a row
@@ -83,6 +84,18 @@ def _reach(study: AxialStudy, y: int, x: int, head: int | None = None) -> tuple[
     return (
         Probe("Where a pixel looks", "heat", maps, ("map", "y", "x"), {"map": names}, note=note),
     )
+
+
+def add_two_hops(trace: Trace, network: AxialTransformer) -> None:
+    """Add what every row of the outer stack and the column after it reach together, by the column's head."""
+    layers = {layer.name: layer for layer in trace.layers}
+    stack = network.outer if network.sizes.kind == "axial" else ()
+    for first, second in zip(stack[0::2], stack[1::2], strict=False):
+        row, column = layers[first.name], layers[second.name]
+        if row.is_small:
+            reach = column.weights() @ row.weights().mean(dim=0)  # [heads, H * W, H * W]
+            name = f"{first.name.partition(',')[0]} and then {second.name.partition(',')[0]}"
+            trace.derived(AttentionLayer(name=name, given=reach, grid=row.grid))
 
 
 def two_hops(

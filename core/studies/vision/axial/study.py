@@ -18,7 +18,7 @@ from core.nn.seeded import seeded
 from core.studies.vision.axial.cost import costs
 from core.studies.vision.axial.network import AxialTransformer, Sizes
 from core.studies.vision.axial.pictures import DIGIT_LEVELS, marginal_bits, pictures
-from core.studies.vision.axial.shown import inspected, probes_of
+from core.studies.vision.axial.shown import add_two_hops, inspected, probes_of
 from core.study import Attended, Budget, Case, Claim, Metrics, Probe, Setup, Study
 
 CHUNK = 120  # pictures measured at a time
@@ -273,6 +273,7 @@ class AxialStudy(Study):
         sizes = self.module.sizes
         channel = torch.tensor([sizes.channels - 1], device=x.device)  # it sees the others
         likely = -self.bits(self.mean(x, channel, trace=trace), x, channel)
+        add_two_hops(trace, self.mean)
         picture = (x[0].double() / (sizes.levels - 1)).cpu().numpy()
         return Attended(
             outputs=likely.flatten(),
