@@ -92,6 +92,13 @@ class OpenStudy(Action):
 
 
 @dataclass(frozen=True)
+class LookAround(Action):
+    """Show the open study's scene in the viewport, or its pictures again."""
+
+    value: bool = True
+
+
+@dataclass(frozen=True)
 class ChooseVariant(Action):
     """Choose the variant of the open study and train it from the beginning."""
 

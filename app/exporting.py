@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.jobs import Task
 from app.store import Store
+from core.base.errors import FormatError
 from core.formats.quality import Goal
 from core.formats.table import ExportOptions
 
@@ -52,3 +53,21 @@ def save_as_chosen(store: Store, renderer: Renderer | None) -> Write:
         return save_scene(snapshot, path, goal, renderer)
 
     return write
+
+
+def target_of(text: str, suffix: str) -> Path:
+    """Turn what was typed into a file path with a suffix."""
+    if not text.strip():
+        raise FormatError("No file was named. Type where the scene should be written.")
+    path = Path(text.strip()).expanduser().absolute()
+    if path.is_dir():
+        raise FormatError(f"{path}: is a folder. Add a file name, for example scene{suffix}.")
+    return path if path.suffix else path.with_name(path.name + suffix)
+
+
+def free_path(path: Path) -> Path:
+    """Return the path, or the next one with a number that nothing occupies."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free

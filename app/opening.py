@@ -12,6 +12,7 @@ import numpy as np
 from app.jobs import Task
 from core.base.errors import CaptureError, FormatError, RunError
 from core.base.events import Notice
+from core.base.latest import Latest
 from core.capture.video_files import VIDEO_SUFFIXES, is_video
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Content:
     capture: Capture | None = None
     scene: Snapshot | None = None
     run: Run | None = None
+    snapshots: Latest[Snapshot] | None = None  # of a study in training that is looked at
 
 
 def open_path(text: str, device: str, seeds: str, task: Task) -> Content:

@@ -12,7 +12,14 @@ import numpy as np
 
 from app import machine
 from app.engine import use_one_core
-from app.exporting import Write, export_options, export_values, save_as_chosen
+from app.exporting import (
+    Write,
+    export_options,
+    export_values,
+    free_path,
+    save_as_chosen,
+    target_of,
+)
 from app.jobs import EXPORTING, SAVING, SAVING_RUN, Jobs, Task
 from app.opening import MOST_THUMBNAILS, Content, thumbnail
 from app.panels.words import count, data_size, study_name, three_digits
@@ -78,7 +85,7 @@ class Scene:
         from core.engine.render_service import RenderService
 
         self._content, self.capture = content, content.capture
-        self._snapshots = Latest()
+        self._snapshots = content.snapshots or Latest()
         self.service = RenderService(
             self.engine.renderer, self._snapshots, self._events, self._drawing_cores()
         )
@@ -95,8 +102,9 @@ class Scene:
             self._start_trainer()
         elif content.capture is not None:
             self.train(is_preview=not trains)
-        self.recent.add(content.source, content.name)
-        self._store.set("recent", self.recent.rows())
+        if content.snapshots is None:  # a study in training has no place to come back to
+            self.recent.add(content.source, content.name)
+            self._store.set("recent", self.recent.rows())
         return earlier
 
     def train(self, *, is_preview: bool) -> None:
@@ -117,7 +125,17 @@ class Scene:
 
     def leave(self) -> Callable[[], None]:
         """Let go of everything at once; the returned function waits for the threads to end."""
-        wait, service = self._training.detach(), self.service
+        wait, close = self._training.detach(), self.look_away()
+
+        def finish() -> None:
+            close()
+            wait()
+
+        return finish
+
+    def look_away(self) -> Callable[[], None]:
+        """Draw no more while the training goes on; the returned function waits for the drawing thread."""
+        service = self.service
         self.service, self.capture, self._content = None, None, None
         self._snapshots, self._frame, self._weighed = Latest(), None, None
         self._views.enter(None)
@@ -125,7 +143,6 @@ class Scene:
         def finish() -> None:
             if service is not None:
                 service.close()
-            wait()
 
         return finish
 
@@ -162,8 +179,8 @@ class Scene:
             cameras__text=_cameras_text(capture, len(cameras)),
             cameras__has_pictures=False,
             cameras__gallery=(),
-            export__scene_path=str(_free(files / f"{content.name}.hyrf")),
-            export__path=str(_free(files / f"{content.name}{self._export_suffix()}")),
+            export__scene_path=str(free_path(files / f"{content.name}.hyrf")),
+            export__path=str(free_path(files / f"{content.name}{self._export_suffix()}")),
             export__format=self._export_suffix(),
             **export_values(self._store),
         )
@@ -251,7 +268,7 @@ class Scene:
     def save(self, text: str) -> None:
         """Write the scene to a .hyrf file."""
         renderer = self.engine.renderer if self.engine is not None else None
-        path = _target(text or str(self._store.get("export.scene_path", "")), ".hyrf")
+        path = target_of(text or str(self._store.get("export.scene_path", "")), ".hyrf")
         self._write(SAVING, path, save_as_chosen(self._store, renderer))
 
     def export(self, text: str) -> None:
@@ -259,7 +276,7 @@ class Scene:
         from core.formats import export_scene
 
         renderer = self.engine.renderer if self.engine is not None else None
-        path = _target(text or str(self._store.get("export.path", "")), self._export_suffix())
+        path = target_of(text or str(self._store.get("export.path", "")), self._export_suffix())
 
         def write(snapshot: Snapshot, path: Path, task: Task) -> str:
             options = export_options(self._store, task.progress)
@@ -272,7 +289,7 @@ class Scene:
         path = Path(str(self._store.get("export.path", "")))
         stem = path.name.removesuffix(self._export_suffix())
         self._store.update(
-            export__path=str(_free(path.with_name(stem + suffix))),
+            export__path=str(free_path(path.with_name(stem + suffix))),
             export__format=suffix,
         )
 
@@ -379,21 +396,3 @@ def _cameras_text(capture: Capture | None, num_cameras: int) -> str:
     if capture is None:
         return f"{num_cameras} remembered views"
     return f"{len(capture.train)} to learn from, {len(capture.test)} held out"
-
-
-def _target(text: str, suffix: str) -> Path:
-    """Turn what was typed into a file path with a suffix."""
-    if not text.strip():
-        raise FormatError("No file was named. Type where the scene should be written.")
-    path = Path(text.strip()).expanduser().absolute()
-    if path.is_dir():
-        raise FormatError(f"{path}: is a folder. Add a file name, for example scene{suffix}.")
-    return path if path.suffix else path.with_name(path.name + suffix)
-
-
-def _free(path: Path) -> Path:
-    """Return the path, or the next one with a number that nothing occupies."""
-    number, free = 2, path
-    while free.exists():
-        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return free

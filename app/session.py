@@ -84,7 +84,7 @@ class Session:
         self._scene = Scene(
             self.store, self._events, self._jobs, self._training, self._views, self.home
         )
-        self._studying = Studying(self.store, self._training, self._jobs, self._events)
+        self._studying = Studying(self.store, self._training, self._jobs, self._events, self._scene)
         self._is_closed = False
         self.store.update(page="start", title="HyRF Studio", status=())
         self.store.update(engine__state="starting", engine__text="starting")

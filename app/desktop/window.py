@@ -268,7 +268,7 @@ class Window:
         """Arrange the window when its size, the page or the chrome changed."""
         size = (dpg.get_viewport_client_width(), dpg.get_viewport_client_height())
         page = self.store.get("page", "start")
-        has_curves = page == "study" or bool(self.store.get("train.has_capture", False))
+        has_curves = bool(self.store.get("study.name") or self.store.get("train.has_capture"))
         wanted = (size, page, self.has_chrome, has_curves)
         if wanted == self._placed or min(size) <= 0:
             return

@@ -47,8 +47,16 @@ def not_shown(error: Exception) -> Group:
     return Group("Not shown", (Text(tint="error", text=sentence),))
 
 
+def training(store: Store) -> Group:
+    """Describe the training of the open study or scene: both are shown beside the viewport."""
+    if not store.get("study.name", ""):
+        return train.panel(store)
+    shown = study.panel(store)
+    return Group(shown.title, (*study.look_around(store), *shown.children))
+
+
 START: tuple[Panel, ...] = (start.panel, gallery.panel, start.recent, start.machine, notices.panel)
-LEFT: tuple[Panel, ...] = (train.panel, cameras.panel)
+LEFT: tuple[Panel, ...] = (training, cameras.panel)
 RIGHT: tuple[Panel, ...] = (layers.panel, check.panel, scene.panel, export.panel)
 BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)
 STUDY_LEFT: tuple[Panel, ...] = (study.panel,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.actions import ChoosePreset, ChooseVariant, CloseScene
+from app.actions import ChoosePreset, ChooseVariant, CloseScene, LookAround
 from app.panels import train
 from app.panels.notices import task_widgets
 from app.panels.widgets import (
@@ -92,11 +92,28 @@ def about(store: Store) -> Group:
         (
             Text(text=str(store.get("study.title", ""))),
             Text(tint="secondary", text=str(store.get("study.paper", ""))),
+            *look_around(store),
             Button(
                 label="Back to the gallery",
                 tooltip="Stop training and return to the start page",
                 action=CloseScene(),
             ),
+        ),
+    )
+
+
+def look_around(store: Store) -> tuple[Widget, ...]:
+    """Offer the viewport where the study has a scene, and the way back from it."""
+    if not store.get("study.has_scene", False):
+        return ()
+    is_around = store.get("page") == "scene"
+    return (
+        Button(
+            label="Back to the pictures" if is_around else "Look around",
+            tooltip="The study's own pictures and numbers"
+            if is_around
+            else "Show the study's scene in the viewport, while it trains",
+            action=LookAround(not is_around),
         ),
     )
 

@@ -102,3 +102,70 @@ def test_a_scene_opened_afterwards_trains_a_scene_model(session):
     ticked(session, lambda: store.get("page") == "start")
     assert store.get("train.study") == "hyrf"
     assert not store.get("study.name")
+
+
+def entered(session, name, variant=""):
+    """Open a study of a few steps and show its scene."""
+    session.post(actions.ResizeView("a", 80, 60))
+    session.post(actions.OpenStudy(name))
+    ticked(session, lambda: session.store.get("train.knobs"))
+    session.post(actions.ChoosePreset("quick"))
+    session.post(actions.ChooseVariant(variant))
+    ticked(session, lambda: session.store.get("study.has_scene"))
+    session.post(actions.LookAround())
+    ticked(session, lambda: session.store.get("page") == "scene")
+    ticked(session, lambda: session.frame("a") is not None)
+    return session.store
+
+
+def test_the_field_of_a_study_is_looked_at_while_it_trains(session):
+    store = entered(session, "robot_fields", "nerf")
+    first = session.frame("a")
+    assert first.image.ndim == 3
+    ticked(session, lambda: session.frame("a").step > first.step)
+    assert session.frame("a").image.std() > 5
+    assert store.get("train.state") in ("running", "done")
+    session.post(actions.LookAround(False))
+    ticked(session, lambda: store.get("page") == "study")
+    assert session.frame("a") is None
+    ticked(session, lambda: store.get("train.state") == "done")
+    assert store.get("probes.rows")
+
+
+def test_the_mesh_of_a_study_is_exported_from_the_viewport(session, tmp_path):
+    store = entered(session, "robot_fields", "sdf")
+    ticked(session, lambda: store.get("train.state") == "done")
+    path = tmp_path / "field.mesh.ply"
+    session.post(actions.ExportScene(str(path)))
+    ticked(session, path.exists)
+    path = tmp_path / "field.ply"
+    session.post(actions.ExportScene(str(path)))
+    ticked(session, lambda: any("no Gaussians" in str(row) for row in store.get("notices")))
+    assert not path.exists()
+
+
+def test_training_another_variant_leaves_the_viewport(session):
+    store = entered(session, "robot_fields", "sdf")
+    session.post(actions.ChooseVariant("occupancy"))
+    ticked(session, lambda: store.get("page") == "study")
+    ticked(session, lambda: store.get("train.state") == "done")
+    session.post(actions.CloseScene())
+    ticked(session, lambda: store.get("page") == "start")
+
+
+def test_a_scene_that_nobody_looks_at_does_not_hold_up_the_pictures(session):
+    session.post(actions.OpenStudy("robot_fields"))
+    store, shown = session.store, set()
+    for _ in range(400):
+        session.tick()
+        shown.add(store.get("probes.step"))
+        if len(shown - {None}) >= 3:
+            return
+    raise AssertionError(shown)
+
+
+def test_a_study_without_a_scene_offers_no_viewport(session):
+    store = opened(session)
+    assert not store.get("study.has_scene")
+    session.post(actions.LookAround())
+    ticked(session, lambda: any("no scene" in str(row) for row in store.get("notices")))

@@ -34,6 +34,7 @@ from core.studies.fields.robot_fields.shapes import BOX, UP, ring, shape_of, tru
 from core.study import Budget, Case, Claim, Metrics, Probe, Setup, Study
 
 TEST_VIEWS = 6
+MESHED = 128  # pixels along a side of what a scene's mesh is made from
 TRUTH = 10_000  # points of the true surface
 SEEN_SLOPES = 4000  # places where slopes are measured
 PEOPLES_SEED = 7  # of test poses and pairs beside the study's own
@@ -292,7 +293,8 @@ class RobotFields(Study):
 
     def snapshot(self) -> Snapshot:
         """Return a frozen copy of the field as a scene."""
-        cameras = self.learned.cameras
+        side = max(MESHED, self.config.size)  # a mesh is made from pictures of this size
+        cameras = tuple(camera.resized(side, side) for camera in self.learned.cameras)
         if isinstance(self.field, GaussianField):
             return self.field.scene(self.steps_done, cameras)
         field = copy.deepcopy(self.field).requires_grad_(False)
