@@ -68,7 +68,9 @@ def _maps(store: Store) -> tuple[Widget | Row, ...]:
     )
     is_cam = store.get("attention.kind") == "gradcam"
     shown = (found, board) if is_cam else (sample, found, board)
-    words: tuple[Widget, ...] = (Text(tint="secondary", key="attention.words"),)
+    words: tuple[Widget, ...] = (
+        Text(tint="secondary", text="What is shown.", key="attention.words"),
+    )
     if count := int(store.get("attention.sinks", 0)):
         text = f"{count} keys take more than half of the weight of most queries (sinks)."
         words += (Text(tint="warning", text=text),)
@@ -224,7 +226,7 @@ def _choice(
         key=f"attention.{key}",
         tooltip=tooltip,
         options=options,
-        names=names,
+        names=tuple(name[:1].upper() + name[1:] for name in names),
         action=ChooseAttention(key),
     )
 

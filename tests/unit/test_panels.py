@@ -8,7 +8,7 @@ import pytest
 
 from app import actions
 from app.palette import DARK
-from app.panels import cameras, check, export, layers, notices, start, train, words
+from app.panels import attention, cameras, check, export, layers, notices, start, train, words
 from app.panels import widgets as kinds
 from app.panels.help import SHORTCUTS
 from app.panels.layout import (
@@ -88,6 +88,26 @@ def every_store():
     yield "empty", Store()
     for state in ("idle", "loading", "running", "paused", "done", "failed"):
         yield state, scene_store(state)
+    for name, watched in (("asked", {}), ("looking", {"on": True}), ("looked", LOOKED)):
+        store = scene_store()
+        store.update(attention__can=True, **{f"attention__{key}": v for key, v in watched.items()})
+        yield name, store
+
+
+LOOKED = {
+    "on": True,
+    "layers": ("block 1", "block 2"),
+    "heads": ("head 1", "head 2"),
+    "methods": ("row", "rollout", "relevance"),
+    "method": "rollout",
+    "kind": "gated",
+    "queries": 17,
+    "samples": 20,
+    "has_prefix": True,
+    "sinks": 2,
+    "names": ("cat", "dog"),
+    "past_steps": (1, 2),
+}
 
 
 def widgets(group):
@@ -104,7 +124,8 @@ def test_no_panel_is_ever_a_blank_rectangle(panel, name, store):
     group = panel(store)
     assert isinstance(group, Group)
     assert group.title
-    is_absent = panel is check.panel and not store.get("train.has_capture")  # drawers leave it out
+    shown_with = {check.panel: "train.has_capture", attention.panel: "attention.can"}
+    is_absent = panel in shown_with and not store.get(shown_with[panel])  # drawers leave it out
     assert bool(group.children) != is_absent
     assert is_absent or any(isinstance(widget, Widget) for widget in widgets(group))
 
