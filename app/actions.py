@@ -190,6 +190,20 @@ class FrameScene(Action):
 
 
 @dataclass(frozen=True)
+class InspectPixel(Action):
+    """Ask what made a pixel; `x` and `y` are shares 0..1 of the picture's width and height."""
+
+    view: str = ""
+    x: float = 0.5
+    y: float = 0.5
+
+
+@dataclass(frozen=True)
+class ClosePixel(Action):
+    """Take the pixel's marks off the view."""
+
+
+@dataclass(frozen=True)
 class CloseView(Action):
     """A view has gone (its browser tab was closed)."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app import actions
+from app.actions import Action
 from app.jobs import Task
 from app.store import Store
 from core.base.errors import FormatError
@@ -71,3 +73,21 @@ def free_path(path: Path) -> Path:
     while free.exists():
         free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
     return free
+
+
+def choose(store: Store, action: Action) -> bool:
+    """Keep a choice of how to export; return whether the action was one."""
+    match action:
+        case actions.ChooseQuality(value):
+            store.set("export.quality", value)
+        case actions.LimitSize(value):
+            store.set("export.most_mb", float(value))
+        case actions.ChooseDegree(value):
+            store.set("export.sh_degree", int(value))
+        case actions.ChooseBackground(value):
+            store.set("export.background", str(value))
+        case actions.ChooseMeshCells(value):
+            store.set("export.mesh_cells", int(value))
+        case _:
+            return False
+    return True

@@ -72,7 +72,7 @@ class Scene:
         self.service: RenderService | None = None
         self.capture: Capture | None = None
         self._content: Content | None = None
-        self._snapshots: Latest[Snapshot] = Latest()
+        self.snapshots: Latest[Snapshot] = Latest()
         self._weighed: Snapshot | None = None
         self._weighed_s = self._used_s = 0.0
         self._frame: Frame | None = None
@@ -85,20 +85,20 @@ class Scene:
         from core.engine.render_service import RenderService
 
         self._content, self.capture = content, content.capture
-        self._snapshots = content.snapshots or Latest()
+        self.snapshots = content.snapshots or Latest()
         self.service = RenderService(
-            self.engine.renderer, self._snapshots, self._events, self._drawing_cores()
+            self.engine.renderer, self.snapshots, self._events, self._drawing_cores()
         )
         if not self._jobs.is_inline:
             self.service.start()
         self._weighed, self._frame = None, None
         self._publish(content)
         if content.scene is not None:
-            self._snapshots.put(content.scene)
+            self.snapshots.put(content.scene)
         earlier: list[dict[str, Any]] = []
         if content.run is not None and content.capture is not None:
             earlier = content.run.metrics()
-            self._training.go_on(content.run, content.capture, self._snapshots)
+            self._training.go_on(content.run, content.capture, self.snapshots)
             self._start_trainer()
         elif content.capture is not None:
             self.train(is_preview=not trains)
@@ -111,7 +111,7 @@ class Scene:
         """Train the open capture from the beginning, or show its seed points."""
         if self.capture is None:
             return
-        self._training.begin(self.capture, self._snapshots, is_preview=is_preview)
+        self._training.begin(self.capture, self.snapshots, is_preview=is_preview)
         self._start_trainer()
         first = self.capture.photos[0].camera
         limit = self._training.max_size
@@ -137,7 +137,7 @@ class Scene:
         """Draw no more while the training goes on; the returned function waits for the drawing thread."""
         service = self.service
         self.service, self.capture, self._content = None, None, None
-        self._snapshots, self._frame, self._weighed = Latest(), None, None
+        self.snapshots, self._frame, self._weighed = Latest(), None, None
         self._views.enter(None)
 
         def finish() -> None:
@@ -171,6 +171,8 @@ class Scene:
             scene__model="",
             scene__steps="" if scene is None else f"{scene.step} steps",
             scene__visible="",
+            pixel__text="",
+            pixel__marks=None,
             scene__size="",
             scene__shares=(),
             scene__has_background=True,
@@ -203,7 +205,7 @@ class Scene:
             service.cores = self._drawing_cores()
             if is_inline:
                 service.tick()
-        snapshot = self._snapshots.peek()
+        snapshot = self.snapshots.peek()
         is_time = time.monotonic() - self._weighed_s > WEIGH_EVERY_S or self._weighed is None
         if snapshot is not None and snapshot is not self._weighed and is_time:
             self._weighed, self._weighed_s = snapshot, time.monotonic()
@@ -324,7 +326,7 @@ class Scene:
 
     def _snapshot_soon(self) -> Callable[[], Snapshot | None]:
         """Ask for the scene as it is now; the returned function waits for it."""
-        trainer, snapshots = self._training.trainer, self._snapshots
+        trainer, snapshots = self._training.trainer, self.snapshots
         if trainer is None or not self._training.can_answer:
             return snapshots.peek
         from core.engine.commands import WantSnapshot
@@ -339,7 +341,7 @@ class Scene:
         """Put the finished scene into its run folder, so that the run opens without its photographs."""
         from core.formats import is_saved, save_scene
 
-        run, snapshots = self._training.run, self._snapshots
+        run, snapshots = self._training.run, self.snapshots
         if run is None or not is_saved(snapshots.peek()):  # a field is kept in its checkpoint
             return
         path = run.scene_path

@@ -32,9 +32,11 @@ from typing import TYPE_CHECKING
 from app import actions, machine
 from app.actions import Action
 from app.engine import Engine, load_engine
+from app.exporting import choose
 from app.jobs import CHECKING, ENGINE, LEAVING, OPENING, Jobs
 from app.opening import Content, checked, open_path
 from app.panels.words import named
+from app.pixels import Pixels
 from app.readings import Readings
 from app.scene import Scene
 from app.store import Store
@@ -84,6 +86,7 @@ class Session:
         self._scene = Scene(
             self.store, self._events, self._jobs, self._training, self._views, self.home
         )
+        self._pixels = Pixels(self.store, self._jobs, self._scene)
         self._studying = Studying(self.store, self._training, self._jobs, self._events, self._scene)
         self._is_closed = False
         self.store.update(page="start", title="HyRF Studio", status=())
@@ -200,9 +203,8 @@ class Session:
                 self._events.post(failure(named(type(action).__name__), error))
 
     def _do(self, action: Action) -> None:
-        if any(
-            do(action) for do in (self._do_with_views, self._do_with_training, self._studying.do)
-        ):
+        others = (self._do_with_views, self._do_with_training, self._studying.do, self._pixels.do)
+        if any(do(action) for do in others) or choose(self.store, action):
             return
         match action:
             case actions.OpenPath(value):
@@ -222,16 +224,6 @@ class Session:
                 self._scene.export(value)
             case actions.ChooseFormat(value):
                 self._scene.choose_format(value)
-            case actions.ChooseQuality(value):
-                self.store.set("export.quality", value)
-            case actions.LimitSize(value):
-                self.store.set("export.most_mb", float(value))
-            case actions.ChooseDegree(value):
-                self.store.set("export.sh_degree", int(value))
-            case actions.ChooseBackground(value):
-                self.store.set("export.background", str(value))
-            case actions.ChooseMeshCells(value):
-                self.store.set("export.mesh_cells", int(value))
             case actions.DismissNotice(value):
                 self._readings.dismiss(value)
             case actions.CancelTask():
@@ -347,6 +339,7 @@ class Session:
     def _leave(self, then: Callable[[], None]) -> None:
         """Close the open scene or study; its training is saved beside the app loop."""
         self._studying.leave()
+        self._pixels.close()
         self._wait_for(self._scene.leave(), then)
 
     def _wait_for(self, wait: Callable[[], None], then: Callable[[], None]) -> None:

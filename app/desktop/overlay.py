@@ -25,6 +25,7 @@ VIRIDIS = (
     (253, 231, 37),
 )
 GREYS = ((0, 0, 0), (255, 255, 255))
+CIRCLED = 0.1  # of the largest weight: weaker Gaussians of a pixel are dots alone
 AXES = (("X", (255, 107, 107)), ("Y", (91, 214, 138)), ("Z", (76, 194, 255)))
 
 
@@ -50,7 +51,10 @@ class Overlay:
         pose = None if axes is None else np.round(axes.world_to_camera[:3, :3], 3).tobytes()
         is_hinting = self._is_hinting and frame is not None
         size = (area.width, area.height)
+        marks = store.get("pixel.marks") if frame is not None else None
+        where = None if marks is None or axes is None else axes.world_to_camera.tobytes()
         state = (sentence, corner, tuple(sorted(legend.items())), pose, is_hinting, size)
+        state = (*state, id(marks), where)
         if state == self._shown:
             return False
         self._shown = state
@@ -65,6 +69,8 @@ class Overlay:
                 if is_hinting:
                     width = self.kit.theme.text_width(HINT, "caption")
                     self._pill(HINT, (area.width - width) / 2 - 12, area.height - 44)
+            if marks is not None and control is not None:
+                self._marks(marks, control.camera(area.width, area.height))
             if axes is not None:
                 self._gizmo(axes.world_to_camera[:3, :3], area)
             if "low" in legend:
@@ -95,6 +101,23 @@ class Overlay:
     def _write(self, place: tuple[float, float], text: str, color: Any, size: int) -> None:
         place = (round(place[0]), round(place[1]))
         dpg.draw_text(place, text, color=(*color, 255), size=self.kit.theme.px(size))
+
+    def _marks(self, marks: Any, camera: Any) -> None:
+        """Dot the Gaussians that made a pixel and circle those that count, stronger ones brighter."""
+        px, amber = self.kit.theme.px, self.kit.theme.color("gaussians")
+        places, weights, sizes = marks
+        seen = places @ camera.world_to_camera[:3, :3].T + camera.world_to_camera[:3, 3]
+        strongest = max(float(weights.max()), 1e-9)
+        for (x, y, z), weight, size in zip(seen, weights, sizes, strict=True):
+            if z <= 0:
+                continue
+            share = float(weight) / strongest
+            middle = (camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy)
+            color = (*amber, round(70 + 185 * share))
+            dpg.draw_circle(middle, px(2), color=color, fill=color)
+            if share >= CIRCLED:
+                radius = min(max(camera.fx * size / z, px(4)), px(200))
+                dpg.draw_circle(middle, radius, color=color, thickness=px(1.5))
 
     def _gizmo(self, rotation: np.ndarray, area: Any) -> None:
         """Draw the world's axes as the camera sees them, the farthest first."""

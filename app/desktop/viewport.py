@@ -9,7 +9,7 @@ from __future__ import annotations
 import dearpygui.dearpygui as dpg
 import numpy as np
 
-from app.actions import MoveCamera, ResizeView
+from app.actions import InspectPixel, MoveCamera, ResizeView
 from app.camera import FAST, SLOW, OrbitControl
 from app.desktop.arrange import Area
 from app.desktop.keys import Keys
@@ -21,6 +21,7 @@ from core.capture.camera import Camera
 
 REST_S = 0.15
 RESIZE_S = 0.1
+CLICK_PX = 4  # a left button that moves the pointer less asks what made the pixel
 SEND_S = 1 / 120  # between two cameras sent while flying
 
 
@@ -36,6 +37,7 @@ class Viewport:
         self._adopted: Camera | None = None
         self._sent_size, self._resized_at = (0, 0), 0.0
         self._mouse, self._held = (0.0, 0.0), -1
+        self._pressed_at = (0.0, 0.0)
         self._moved_at, self._is_moving, self._is_dirty = 0.0, False, False
         self._before = 0.0
         with (
@@ -151,12 +153,23 @@ class Viewport:
         """Note which button holds the picture: pressed on it, not yet released."""
         if self._held >= 0:
             if not self.keys.is_button_down(self._held):
+                self._click(self._held)
                 self._held = -1
             return
         for button in (0, 1, 2):
             if self.keys.is_button_pressed(button) and self.is_hovered():
-                self._held = button
+                self._held, self._pressed_at = button, self._mouse
                 self.overlay.dismiss_hint()
+
+    def _click(self, button: int) -> None:
+        """Ask what made the pixel under a left button that was pressed and let go in one place."""
+        moved = np.abs(np.subtract(self._mouse, self._pressed_at)).max()
+        if button != 0 or moved > CLICK_PX or self.frame is None or self.is_flying:
+            return
+        corner, size = self._fitted()
+        place = (np.array(self._mouse) - (self.area.left, self.area.top) - corner) / size
+        if (place >= 0).all() and (place < 1).all():
+            self.kit.send(InspectPixel(VIEW, float(place[0]), float(place[1])))
 
     def _drag(self, dx: float, dy: float) -> None:
         is_pan = self._held == 2 or (self._held == 0 and self.keys.is_shift)
@@ -201,10 +214,7 @@ class Viewport:
         """Draw the frame as large as its shape allows, centred."""
         if self.frame is None:
             return
-        camera, area = self.frame.view.camera, self.area
-        scale = min(area.width / camera.width, area.height / camera.height)
-        size = np.array([camera.width, camera.height]) * scale
-        corner = (np.array([area.width, area.height]) - size) / 2
+        corner, size = self._fitted()
         dpg.configure_item(
             self.image,
             pmin=corner.tolist(),
@@ -214,3 +224,11 @@ class Viewport:
             uv_max=self.texture.uv_max,
             show=True,
         )
+
+    def _fitted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return corner and size of the picture inside the area, [2] pixels each."""
+        assert self.frame is not None
+        camera, area = self.frame.view.camera, self.area
+        scale = min(area.width / camera.width, area.height / camera.height)
+        size = np.array([camera.width, camera.height]) * scale
+        return (np.array([area.width, area.height]) - size) / 2, size

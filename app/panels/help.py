@@ -5,6 +5,7 @@ from __future__ import annotations
 # Sentence case and the words of the menus; a test compares the keys with those that the window knows.
 SHORTCUTS: tuple[tuple[str, str], ...] = (
     ("Left drag", "Turn around the middle of the scene"),
+    ("Click", "See which Gaussians made the pixel"),
     ("Middle drag, Shift + left drag", "Shift the picture"),
     ("Wheel", "Come closer, go away"),
     ("Double click", "Frame the scene"),

@@ -19,6 +19,7 @@ from app.panels import (
     gallery,
     layers,
     notices,
+    pixel,
     scene,
     start,
     study,
@@ -57,7 +58,7 @@ def training(store: Store) -> Group:
 
 START: tuple[Panel, ...] = (start.panel, gallery.panel, start.recent, start.machine, notices.panel)
 LEFT: tuple[Panel, ...] = (training, cameras.panel)
-RIGHT: tuple[Panel, ...] = (layers.panel, check.panel, scene.panel, export.panel)
+RIGHT: tuple[Panel, ...] = (layers.panel, check.panel, scene.panel, pixel.panel, export.panel)
 BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)
 STUDY_LEFT: tuple[Panel, ...] = (study.panel,)
 STUDY_PICTURES: tuple[Panel, ...] = (attention.panel, study.pictures)

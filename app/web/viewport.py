@@ -7,12 +7,13 @@ and the size of the browser's canvas in pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import viser
 
-from app.actions import Action, CloseView, MoveCamera, ResizeView, completed
+from app.actions import Action, CloseView, InspectPixel, MoveCamera, ResizeView, completed
+from app.palette import DARK
 from app.web import html
 from app.web.page import COLUMN_WIDTH, START_WIDTH
 from core.base.latest import Latest
@@ -29,6 +30,7 @@ CAPTION_S = (
 )
 FRAME_S = 1 / 30  # frames are not queued: the newest is sent when this has passed
 LARGEST_SIDE = 1280  # pixels of a rendered frame; the browser enlarges it
+MARKS, MARK_SHARE = "/pixel", 0.01  # of the scene's radius, the size of a mark
 QUALITY_MOVING, QUALITY_AT_REST = 60, 80
 
 
@@ -77,7 +79,14 @@ class Viewport:
         async def moved(camera: viser.CameraHandle) -> None:
             self._poses.put(_pose(camera))
 
+        async def clicked(event: Any) -> None:
+            if session.store.get("page") == "scene":
+                x, y = event.screen_pos
+                session.post(InspectPixel(self.view, float(x), float(y)))
+
         client.camera.on_update(moved)
+        client.scene.on_click()(clicked)
+        self._marks: Any = None
         self._poses.put(_pose(client.camera))
 
     def tick(self, now: float) -> None:
@@ -86,6 +95,28 @@ class Viewport:
         self._adopt(now)
         self._pass_on(now)
         self._send(now)
+        self._mark()
+
+    def _mark(self) -> None:
+        """Put points where the Gaussians lie that made the pixel asked for last."""
+        marks = self.session.store.get("pixel.marks")
+        if marks is self._marks:
+            return
+        self._marks = marks
+        if marks is None:
+            self.client.scene.remove_by_name(MARKS)
+            return
+        places, weights, _ = marks
+        shine = (0.35 + 0.65 * np.asarray(weights) / max(float(np.max(weights)), 1e-6))[:, None]
+        self.client.scene.add_point_cloud(
+            MARKS,
+            points=np.asarray(places, np.float32),
+            colors=(np.array(DARK["gaussians"]) * shine).astype(np.uint8),
+            point_size=MARK_SHARE * float(self.session.store.get("scene.radius", 1.0) or 1.0),
+            point_shape="circle",
+            point_shading="flat",
+            precision="float32",
+        )
 
     def close(self) -> None:
         """Tell the session that nobody looks any more."""

@@ -62,6 +62,15 @@ class Snapshot(Protocol):
         ...
 
 
+@runtime_checkable
+class HybridColors(Protocol):
+    """A snapshot whose colours are the sigmoid of an explicit and a neural half, summed."""
+
+    def explicit_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the explicit half of Gaussians `ids` [M], [M, 3]; zero where the model has none."""
+        ...
+
+
 class Trace(Protocol):
     """What rays meet, R of them.
 

@@ -189,6 +189,11 @@ class HybridScene:
         rows = torch.arange(self.num_gaussians, device=self.device)
         return self._colored(self.shapes().rows(rows), center)
 
+    def explicit_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the explicit half of the colours of Gaussians `ids` [M] before the sigmoid, [M, 3]."""
+        logits = self.explicit["color_logits"][ids]
+        return logits if self.decoder.config.has_explicit_color else torch.zeros_like(logits)
+
     @torch.no_grad()
     def background(self, camera: Camera) -> torch.Tensor | None:
         """Return the colour behind the Gaussians [H, W, 3]."""

@@ -115,7 +115,7 @@ def step_of(session: Session) -> int:
 
 def gaussians_of(session: Session) -> int:
     """Return how many Gaussians the newest snapshot holds."""
-    snapshot = session._scene._snapshots.peek()
+    snapshot = session._scene.snapshots.peek()
     return 0 if snapshot is None else snapshot.num_gaussians
 
 

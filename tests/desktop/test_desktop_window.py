@@ -16,6 +16,7 @@ from windowed import windowed
 from app import actions as do
 from app.desktop.commands import Commands
 from app.desktop.window import run
+from app.palette import DARK
 from app.panels.help import SHORTCUTS
 from app.store import Store
 
@@ -49,6 +50,35 @@ def test_dragging_turns_the_camera_and_the_new_pictures_reach_the_screen(driver)
     inside = change[area.top : area.top + area.height, area.left : area.left + area.width]
     assert inside.mean() > 10
     assert change[:, : area.left].mean() < 1  # the panels stayed as they were
+
+
+@windowed
+def test_a_click_asks_for_the_pixel_under_it_and_a_drag_does_not(driver):
+    session = DemoSession()
+    window = driver.open_window(session)
+    driver.during(0.3)
+    area = window.viewport.area
+    place = (area.left + round(0.25 * area.width), area.top + round(0.5 * area.height))
+    session.take()
+    driver.drag(place, place)
+    (asked,) = of_kind(session.take(), do.InspectPixel)
+    assert (asked.x, asked.y) == pytest.approx((0.25, 0.5), abs=0.01)
+    driver.drag(place, (place[0] + 60, place[1]))
+    assert not of_kind(session.take(), do.InspectPixel)
+
+
+@windowed
+def test_what_made_a_pixel_is_circled_in_the_view(driver):
+    session = DemoSession()
+    window = driver.open_window(session)
+    driver.during(0.4)
+    area, control = window.viewport.area, window.viewport.control
+    camera = control.camera(area.width, area.height)
+    ahead = camera.center + 4 * camera.forward
+    session.store.set("pixel.marks", (np.array([ahead]), np.array([1.0]), np.array([0.0])))
+    driver.during(0.4)
+    middle = driver.pixels()[area.top + area.height // 2, area.left + area.width // 2]
+    assert np.abs(middle.astype(int) - DARK["gaussians"]).max() < 40
 
 
 @windowed

@@ -388,7 +388,7 @@ def test_a_run_goes_on_with_pictures_of_the_size_it_began_with(tmp_path):
     capture, training = session._scene.capture, session._training
     config = training.run.config.model_copy(update={"max_size": None})
     given = []
-    training._install(config, None, _Recording(capture, given), session._scene._snapshots)
+    training._install(config, None, _Recording(capture, given), session._scene.snapshots)
     assert given == []
     session.close()
 

@@ -10,7 +10,7 @@ import pytest
 from browser import wait_for
 from serving import UP, PaintedSession, Serving, first_camera
 
-from app.actions import SetBlend
+from app.actions import InspectPixel, SetBlend
 from app.web.controls import HAND_LEADS_S
 from app.web.page import COLUMN_WIDTH
 from core.capture.camera import look_at
@@ -97,6 +97,31 @@ def test_dragging_turns_the_camera_around_the_scene_without_rolling(page):
     assert np.linalg.norm(camera.center) == pytest.approx(np.linalg.norm(first.center), rel=1e-3)
     assert camera.camera_to_world[:3, 0] @ np.array(UP) == pytest.approx(0.0, abs=1e-4)
     wait_for(lambda: shows(tab, 127.5 + 127.5 * camera.forward), what="the picture to follow")
+
+
+def test_a_click_asks_for_the_pixel_and_its_gaussians_are_marked(page):
+    serving, tab = page
+    tab.drag(MIDDLE, MIDDLE)
+    asked = wait_for(lambda: pixels_asked(serving), what="the click")[-1]
+    assert (asked.x, asked.y) == pytest.approx((0.5, 0.5), abs=0.02)
+    assert asked.view in serving.session.views()
+    camera = first_camera()
+    ahead = camera.center + 3 * camera.forward
+    marks = np.array([ahead]), np.array([1.0]), np.array([0.1])
+    serving.set(**{"pixel.marks": marks})
+    wait_for(lambda: is_amber(tab), what="the mark")
+    serving.set(**{"pixel.marks": None})
+    wait_for(lambda: shows(tab, first_color()), what="the mark to go")
+
+
+def is_amber(tab):
+    """Whether the middle is redder than blue, which no direction near the first view's is."""
+    red, _, blue = tab.picture()[MIDDLE[1], MIDDLE[0]].astype(int)
+    return red > blue + 60
+
+
+def pixels_asked(serving):
+    return [one for one in list(serving.session.asked) if isinstance(one, InspectPixel)]
 
 
 def test_reset_view_brings_the_browser_back_and_is_not_echoed(page):

@@ -1,0 +1,39 @@
+"""The pixel inspector: which Gaussians made the pixel that was clicked, and what lies behind them."""
+
+from __future__ import annotations
+
+from app.actions import ClosePixel
+from app.panels.widgets import Button, Group, Picture, Plot, Table, Text
+from app.store import Store
+
+COLUMNS = ("Gaussian", "Weight", "Depth", "Colour")
+HALVES = ("Explicit", "Neural")
+
+
+def panel(store: Store) -> Group:
+    """Describe what is known of the pixel."""
+    if not store.get("pixel.text"):
+        text = "Click in the picture to see which Gaussians made the pixel."
+        return Group("Pixel", (Text(tint="secondary", text=text),))
+    has_halves = bool(store.get("pixel.has_halves"))
+    parts = "whole, explicit half, neural half, background" if has_halves else "whole, background"
+    columns = (*COLUMNS, *HALVES) if has_halves else COLUMNS
+    return Group(
+        "Pixel",
+        (
+            Text(key="pixel.text"),
+            Picture(key="pixel.swatch", tooltip=f"From the left: {parts}", height=28),
+            Text(tint="secondary", text=f"From the left: {parts}."),
+            Plot(
+                label="Along the ray, over depth",
+                key="pixel.curve",
+                tints=(("Weight", "gaussians"), ("Light left", "secondary")),
+            ),
+            Table(key="pixel.rows", columns=columns),
+            Button(
+                label="Remove the marks",
+                tooltip="Close the inspector and clear the view",
+                action=ClosePixel(),
+            ),
+        ),
+    )
