@@ -35,8 +35,8 @@ class HashLevels(nn.Module):
     def __init__(self, rank: int, sides: Sequence[int], rows: Sequence[int], features: int) -> None:
         super().__init__()
         self.rank, self.sides, self.rows, self.features = rank, list(sides), list(rows), features
-        tables = [INITIAL_RANGE * (2 * torch.rand(count, features) - 1) for count in rows]
-        self.table = nn.Parameter(torch.cat(tables))
+        table = torch.empty(sum(self.rows), features)
+        self.table = nn.Parameter(table.uniform_(-INITIAL_RANGE, INITIAL_RANGE))
         strides = [[(side + 1) ** at for side in self.sides] for at in range(rank)]
         is_hashed = [int((side + 1) ** rank > own) for side, own in zip(sides, rows, strict=True)]
         starts = [sum(self.rows[:level]) for level in range(len(self.rows))]

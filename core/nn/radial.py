@@ -54,8 +54,8 @@ class RadialFeatures(nn.Module):
         if octaves is not None:
             frequencies = log_spaced(2.0 ** octaves[0], 2.0 ** octaves[1], features)
         self.register_buffer("frequencies", frequencies)
-        weights = INITIAL_RANGE * (2 * torch.rand(kernels, features) - 1)
-        self.weights = nn.Parameter(weights)
+        weights = torch.empty(kernels, features)
+        self.weights = nn.Parameter(weights.uniform_(-INITIAL_RANGE, INITIAL_RANGE))
         self._tree: Any = None
 
     @property
@@ -163,7 +163,8 @@ class RadialLayer(nn.Module):
 
     def __init__(self, inputs: int, units: int, outputs: int) -> None:
         super().__init__()
-        self.centers = nn.Parameter(INITIAL_RANGE * (2 * torch.rand(units, inputs) - 1))
+        centers = torch.empty(units, inputs)
+        self.centers = nn.Parameter(centers.uniform_(-INITIAL_RANGE, INITIAL_RANGE))
         self.log_widths = nn.Parameter(torch.zeros(units, inputs))
         self.readout = nn.Linear(units, outputs)
         self.register_buffer("gain", torch.ones(units))  # 0 mutes a unit
