@@ -123,7 +123,8 @@ def test_the_field_of_a_study_is_looked_at_while_it_trains(session):
     first = session.frame("a")
     assert first.image.ndim == 3
     ticked(session, lambda: session.frame("a").step > first.step)
-    assert session.frame("a").image.std() > 5
+    # the first pictures are an even fog; how soon something stands in it depends on the machine
+    ticked(session, lambda: session.frame("a").image.std() > 5)
     assert store.get("train.state") in ("running", "done")
     session.post(actions.LookAround(False))
     ticked(session, lambda: store.get("page") == "study")
