@@ -181,13 +181,11 @@ class Attention:
     # ---- what was seen -----------------------------------------------------------------
 
     def _take(self, seen: Look) -> None:
+        from app import attention_maps
         from core.nn import attention_measures as measured
 
         if seen.layers and (self.seen is None or not self.seen.layers):
-            layer = seen.layers[0]
-            rows, columns = layer.query_shape
-            middle = layer.prefix + rows // 2 * columns + columns // 2
-            self.choices = replace(self.choices, query=min(middle, layer.num_queries - 1))
+            self.choices = replace(self.choices, query=attention_maps.middle(seen.layers[0]))
         self.seen = seen
         if not seen.wish.is_shuffled and seen.wish.changes.is_empty:
             for layer in seen.layers:

@@ -1,7 +1,12 @@
 """What the attention panel shows, in a file: a picture, the numbers, or a page that opens without a server.
 
 .png    sample, map and board side by side
-.npz    weights of the query by layer [head, key], the map, and what made them, as JSON text
+.npz    what made the map, to compute with: for layer 0, 1, ... as far as it has them
+            weights_0    [head, query, key]  rows of the chosen queries; of gated layers content_0, places_0 too
+            queries_0    [query]             which queries these are
+            q_0, k_0, v_0  [head, token, channel]  what was multiplied; scale_0, gate_0 [head] or a number
+            visible_0    [head or 1, query, key]  which keys the queries see, where not all
+        map [key], outputs and unchanged [output], and `about`: JSON text with names, kinds and grids
 .html   the same pictures and words in one file
 """
 
@@ -23,18 +28,26 @@ from app.attention_choices import Choices
 from app.palette import DARK
 from core.base.errors import FormatError
 from core.engine.looking import Look
+from core.nn.attention import AttentionLayer
 
 SUFFIXES = (".png", ".npz", ".html")
 GAP = 12
 
 
-def write(path: Path, seen: Look, choices: Choices, study: str) -> str:
-    """Write the attention to a file of the kind its suffix names; return what was written."""
-    kind = path.suffix.lower()
-    if kind not in SUFFIXES:
+def expect_writable(path: Path) -> None:
+    """Raise a FormatError where no attention can be written: ask before long preparations."""
+    if path.suffix.lower() not in SUFFIXES:
         raise FormatError(
             f"{path.name}: attention is written as {', '.join(SUFFIXES)}. Choose one of them."
         )
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise FormatError(f"{path}: there is no such folder to write to. Choose another place.")
+
+
+def write(path: Path, seen: Look, choices: Choices, study: str) -> str:
+    """Write the attention to a file of the kind its suffix names; return what was written."""
+    expect_writable(path)
+    kind = path.suffix.lower()
     found = attention_maps.mapped(seen, choices)
     layer = found.layer
     _, maps = attention_maps.board(seen, choices)
@@ -59,28 +72,67 @@ def write(path: Path, seen: Look, choices: Choices, study: str) -> str:
 
 
 def _numbers(seen: Look, choices: Choices, found: attention_maps.Map, study: str) -> bytes:
-    rows: dict[str, Any] = {}
+    arrays: dict[str, Any] = {"map": found.values}
     for at, layer in enumerate(seen.layers):
-        query = torch.tensor([min(choices.query, layer.num_queries - 1)])
-        rows[f"weights_{at}"] = layer.weights(query)[:, 0].numpy()  # [head, key]
-    facts = {
+        arrays |= {f"{name}_{at}": values for name, values in _of_layer(layer, choices).items()}
+    if len(seen.outputs):
+        arrays |= {"outputs": seen.outputs, "unchanged": seen.unchanged}
+    facts = json.dumps(about(seen, choices, found, study))
+    packed = io.BytesIO()
+    np.savez(packed, about=np.array(facts), **arrays)
+    return packed.getvalue()
+
+
+def _of_layer(layer: AttentionLayer, choices: Choices) -> dict[str, np.ndarray]:
+    """Return the chosen rows of a layer and what they were made of."""
+    asked = [*(choices.region or (choices.query,))]
+    asked += [] if choices.second is None else [choices.second]
+    rows = torch.tensor(sorted({min(one, layer.num_queries - 1) for one in asked}))
+    found: dict[str, Any] = {"queries": rows, "weights": layer.weights(rows)}
+    if layer.kind == "gated" and layer.position is not None:
+        found |= {"content": layer.content(rows), "places": layer.places(rows)}
+    found["visible"] = layer.visible(rows)
+    found |= {name: getattr(layer, name) for name in ("q", "k", "v", "scale", "gate")}
+    kept = {name: value for name, value in found.items() if value is not None}
+    return {name: torch.as_tensor(value).cpu().numpy() for name, value in kept.items()}
+
+
+def about(seen: Look, choices: Choices, found: attention_maps.Map, study: str) -> dict[str, Any]:
+    """Return what was looked at and how, as JSON values."""
+    wish = seen.wish
+    layers = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "heads": [layer.head_name(head) for head in range(layer.num_heads)],
+            "query_grid": layer.query_shape,
+            "key_grid": layer.key_shape,
+            "query_prefix": layer.prefix,
+            "prefix": layer.prefix_keys,
+            "queries": layer.queries,
+            "keys": layer.keys,
+        }
+        for layer in seen.layers
+    ]
+    return {
         "study": study,
         "step": seen.step,
         "choices": asdict(choices),
         "words": found.words,
-        "layers": [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "key_grid": layer.key_shape,
-                "prefix": layer.prefix_keys,
-            }
-            for layer in seen.layers
-        ],
+        "range": [found.low, found.high],
+        "layer": found.layer.name,
+        "query": attention_maps.token(found.layer, choices.query),
+        "sample": seen.attended.note,
+        "changes": None if wish.changes.is_empty else asdict(wish.changes),
+        "has_random_weights": wish.is_shuffled,
+        "outputs": dict(zip(names_of(seen), map(float, seen.outputs), strict=False)),
+        "layers": layers,
     }
-    packed = io.BytesIO()
-    np.savez(packed, map=found.values, about=np.array(json.dumps(facts)), **rows)
-    return packed.getvalue()
+
+
+def names_of(seen: Look) -> tuple[str, ...]:
+    """Return what to call the outputs."""
+    return seen.attended.names or tuple(str(at) for at in range(len(seen.outputs)))
 
 
 def _page(study: str, words: str, seen: Look, pictures: dict[str, np.ndarray]) -> str:
@@ -91,12 +143,7 @@ def _page(study: str, words: str, seen: Look, pictures: dict[str, np.ndarray]) -
     )
     outputs = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{value:.4g}</td><td>{before:.4g}</td></tr>"
-        for name, value, before in zip(
-            seen.attended.names or [str(at) for at in range(len(seen.outputs))],
-            seen.outputs,
-            seen.unchanged,
-            strict=False,
-        )
+        for name, value, before in zip(names_of(seen), seen.outputs, seen.unchanged, strict=False)
     )
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Attention of {html.escape(study)}</title>"

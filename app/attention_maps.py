@@ -184,6 +184,12 @@ def _words(
     return "; ".join(parts) + "."
 
 
+def middle(layer: AttentionLayer) -> int:
+    """Return the query in the middle of the grid: what is shown first."""
+    rows, columns = layer.query_shape
+    return min(layer.prefix + rows // 2 * columns + columns // 2, layer.num_queries - 1)
+
+
 def token(layer: AttentionLayer, index: int) -> str:
     """Return what to call a query."""
     if index < layer.prefix:

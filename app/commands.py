@@ -19,7 +19,18 @@ from core.formats.quality import Quality
 from core.formats.table import BACKGROUNDS
 
 OK, OUR_FAULT, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = ("open", "train", "eval", "render", "export", "info", "check", "doctor", "study")
+COMMANDS = (
+    "open",
+    "train",
+    "eval",
+    "render",
+    "export",
+    "info",
+    "inspect",
+    "check",
+    "doctor",
+    "study",
+)
 
 
 def run(words: Sequence[str]) -> int:
@@ -76,13 +87,14 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from app.unattended import train
 
         return train(arguments)
-    from app import headless
+    from app import headless, pixel_report
 
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "eval": headless.evaluate,
         "render": headless.render,
         "export": headless.export,
         "info": headless.info,
+        "inspect": pixel_report.inspect,
         "check": headless.check,
     }
     return actions[arguments.command](arguments)
@@ -90,7 +102,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Describe every command and option."""
-    from app import studies
+    from app import pixel_report, studies
 
     top = argparse.ArgumentParser(
         prog="hyrf",
@@ -111,6 +123,9 @@ def parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="say what a scene file holds, without loading it")
     info.add_argument("file", type=Path, help="scene file of any format")
     info.add_argument("--json", action="store_true", help="print JSON")
+    pixel_report.describe(
+        commands.add_parser("inspect", help="say which Gaussians made a pixel of a scene")
+    )
     _check(commands.add_parser("check", help="say what is wrong with a capture before training"))
     studies.describe(
         commands.add_parser("study", help="list, train and judge systems of other papers")

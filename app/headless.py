@@ -30,9 +30,9 @@ def evaluate(arguments: Namespace) -> int:
     from core.render.evaluate import mean_of, measure
 
     use_cores(cores_available())
-    path, run = _scene_of(arguments.scene)
+    path, run = scene_of(arguments.scene)
     max_size = arguments.max_size or (run.max_size if run else None)
-    capture = open_capture(arguments.capture, seeds="random", report=_report)
+    capture = open_capture(arguments.capture, seeds="random", report=tell)
     # a run is measured on the pixels it was told to learn; a scene file does not say
     capture = capture.masked(MaskConfig(**run.settings.get("masks", {}))) if run else capture
     capture = capture.limited(max_size) if max_size else capture
@@ -45,7 +45,7 @@ def evaluate(arguments: Namespace) -> int:
         replace(photo, camera=to_scene.apply_camera(capture.to_original.apply_camera(photo.camera)))
         for photo in capture.test
     ]
-    pictures = measure(scene, choose(device, _report), photos)
+    pictures = measure(scene, choose(device, tell), photos)
     means = mean_of(pictures)
     first = capture.test[0].camera
     result = {
@@ -79,8 +79,8 @@ def render(arguments: Namespace) -> int:
         raise ConfigError(f"--blend {arguments.blend:g}: choose a number from 0 to 1.")
     use_cores(cores_available())
     cameras, fps = read_camera_path(arguments.camera_path)
-    path, _ = _scene_of(arguments.scene)
-    scene, renderer = open_scene(path), choose("auto", _report)
+    path, _ = scene_of(arguments.scene)
+    scene, renderer = open_scene(path), choose("auto", tell)
     to_scene = scene.to_original.inverse()  # paths are in the coordinates of the capture's files
 
     def pictures() -> Iterator[Any]:
@@ -103,7 +103,7 @@ def export(arguments: Namespace) -> int:
 
     goal = Goal.asked(arguments.quality, arguments.at_most)
     use_cores(cores_available())
-    path, _ = _scene_of(arguments.scene)
+    path, _ = scene_of(arguments.scene)
     scene = open_scene(path)
     is_watched = sys.stderr.isatty()
 
@@ -131,7 +131,7 @@ def info(arguments: Namespace) -> int:
     """Say what a scene file holds."""
     from core.formats import describe
 
-    facts = describe(_scene_of(arguments.file)[0])
+    facts = describe(scene_of(arguments.file)[0])
     if arguments.json:
         print(json.dumps(facts, indent=2))
         return 0
@@ -213,7 +213,7 @@ def _print_check(checked: Any, estimate: Any) -> None:
         console.print("\n".join(("", *estimate.sentences())), markup=False)
 
 
-def _scene_of(path: Path) -> tuple[Path, RunConfig | None]:
+def scene_of(path: Path) -> tuple[Path, RunConfig | None]:
     """Turn a run folder into its scene file and what it was trained with."""
     from core.engine.runs import Run
 
@@ -239,7 +239,7 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     print(f"{result['num_gaussians']:,} Gaussians, step {result['steps']}; bytes: {sizes}")
 
 
-def _report(event: Event) -> None:
+def tell(event: Event) -> None:
     """Let failures and warnings through, keep progress quiet."""
     if isinstance(event, Failed):
         print(f"hyrf: {event.message}", file=sys.stderr)

@@ -86,8 +86,8 @@ class Pixels:
         order = np.argsort(-parts.weights)
         has_halves = bool(len(order)) and bool(np.isfinite(parts.explicit).all())
         self._store.update(
-            pixel__text=_sentence(parts),
-            pixel__rows=tuple(_row(parts, int(at), has_halves) for at in order[:MOST_ROWS]),
+            pixel__text=sentence(parts),
+            pixel__rows=tuple(row_of(parts, int(at), has_halves) for at in order[:MOST_ROWS]),
             pixel__curve=_curve(parts),
             pixel__swatch=_swatches(parts, has_halves),
             pixel__has_halves=has_halves,
@@ -98,7 +98,8 @@ class Pixels:
             self._ask(asked)
 
 
-def _sentence(parts: PixelParts) -> str:
+def sentence(parts: PixelParts) -> str:
+    """Say how much of a pixel is whose."""
     x, y = parts.pixel
     count = len(parts.ids)
     if not count:
@@ -112,17 +113,19 @@ def _sentence(parts: PixelParts) -> str:
     )
 
 
-def _row(parts: PixelParts, at: int, has_halves: bool) -> tuple[str, ...]:
+def row_of(parts: PixelParts, at: int, has_halves: bool) -> tuple[str, ...]:
+    """Write one Gaussian's part in words: id, weight, depth, colour and its halves."""
     row = (
         str(parts.ids[at]),
         three_digits(float(parts.weights[at])),
         three_digits(float(parts.depths[at])),
-        _color(parts.colors[at]),
+        color_of(parts.colors[at]),
     )
-    return (*row, _color(parts.explicit[at]), _color(parts.neural[at])) if has_halves else row
+    return (*row, color_of(parts.explicit[at]), color_of(parts.neural[at])) if has_halves else row
 
 
-def _color(color: np.ndarray) -> str:
+def color_of(color: np.ndarray) -> str:
+    """Write a colour 0..1 as three numbers of 0 to 255."""
     return " ".join(str(round(255 * float(one))) for one in np.clip(color, 0, 1))
 
 

@@ -1,4 +1,4 @@
-"""The command `study`: list what there is, train one without a window, run its claims, write the report."""
+"""The command `study`: list what there is, train or inspect one without a window, run claims, write the report."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from app import study_looks
 from app.study_report import RESULTS, number, spread, write
 from core.base import discover
 from core.base.config import knobs, resolve
@@ -24,20 +25,16 @@ def describe(command: ArgumentParser) -> None:
     listed = kinds.add_parser("list", help="list every study")
     shown = kinds.add_parser("show", help="say what a study is, its variants, claims and settings")
     trained = kinds.add_parser("run", help="train a study without a window and measure it")
+    inspected = kinds.add_parser("inspect", help="write what a trained study attends to as a file")
     claimed = kinds.add_parser("claim", help="run a study's claims and judge them")
     written = kinds.add_parser("report", help="write the results of all claims as a page")
-    for parser in (shown, trained, claimed):
+    for parser in (shown, trained, inspected, claimed):
         parser.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
-    for parser in (listed, shown, trained, claimed):
+    for parser in (listed, shown, trained, inspected, claimed):
         parser.add_argument("--json", action="store_true", help="print JSON")
-    # no defaults here: a resumed run compares what is asked for with what it has
-    trained.add_argument("--preset", choices=PRESETS, help="default: quick")
-    trained.add_argument("--variant", help="default: the proposed system")
-    trained.add_argument("--steps", type=_positive, help="default: what the preset says")
-    trained.add_argument("--seed", type=int, help="of all random numbers (default: 0)")
-    trained.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), help="where to train (default: cpu)"
-    )
+    for parser in (trained, inspected):
+        _training(parser)
+    study_looks.describe(inspected)
     trained.add_argument(
         "--out",
         type=Path,
@@ -47,12 +44,9 @@ def describe(command: ArgumentParser) -> None:
     trained.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint of --out"
     )
-    trained.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting"
-    )
     claimed.add_argument("--preset", choices=PRESETS[:2], default="quick", help="default: quick")
     claimed.add_argument("--seeds", type=_positive, help="default: what each claim asks for")
-    for parser in (trained, claimed):
+    for parser in (trained, inspected, claimed):
         parser.add_argument(
             "--capture",
             default="",
@@ -63,6 +57,20 @@ def describe(command: ArgumentParser) -> None:
     written.add_argument("--out", type=Path, default=REPORT, help="default: %(default)s")
     written.add_argument(
         "--results", type=Path, default=RESULTS, help="folder of published results"
+    )
+
+
+def _training(parser: ArgumentParser) -> None:
+    """Describe what decides a training; no defaults: a run compares what is asked for with what it has."""
+    parser.add_argument("--preset", choices=PRESETS, help="default: quick")
+    parser.add_argument("--variant", help="default: the proposed system")
+    parser.add_argument("--steps", type=_positive, help="default: what the preset says")
+    parser.add_argument("--seed", type=int, help="of all random numbers (default: 0)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), help="where to train (default: cpu)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting"
     )
 
 
@@ -77,6 +85,7 @@ def _positive(word: str) -> int:
 def run(arguments: Namespace) -> int:
     """Carry out `study WHAT`."""
     words = {"list": _list, "show": _show, "run": _run, "claim": _claim, "report": _report}
+    words["inspect"] = study_looks.inspect
     return words[arguments.what](arguments)
 
 

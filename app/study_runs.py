@@ -11,6 +11,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,39 @@ def line(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
-def _trained(arguments: Namespace, run: Any, config: Any) -> int:
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A training that has ended; `study` is None where it could not be built, `stopping` the signals that ended it."""
+
+    trainer: Any
+    study: Any
+    stopping: list[int]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last step was reached."""
+        trainer = self.trainer
+        return trainer.state is TrainerState.DONE and bool(trainer.step >= trainer.total)
+
+    def exit_code(self, teller: Teller) -> int:
+        """Return the command's exit code, after saying why training failed if it did."""
+        if teller.failed is not None:
+            return _told(teller.failed)
+        if self.is_done:
+            return 0
+        return 128 + self.stopping[0] if self.stopping else 2
+
+
+def carried_through(config: Any, capture: Any, teller: Teller, run: Any = None) -> Trained:
+    """Train what a run's settings say to its end, or until somebody asks to stop."""
     from core.engine.assembly import study_builder
     from core.engine.kernels import warm_up
     from core.engine.trainer import Trainer, TrainerOptions
 
-    events, teller, built = EventQueue(), Teller(is_quiet=arguments.json), []
+    events, built = EventQueue(), []
     if config.capture:
         warm_up(events.post)  # compiling is no part of the first step
-    build = study_builder(config, _capture(arguments, config), events.post)
+    build = study_builder(config, capture, events.post)
 
     def keep() -> Any:
         built.append(build())
@@ -96,15 +121,18 @@ def _trained(arguments: Namespace, run: Any, config: Any) -> int:
             trainer.close()
     for event in events.drain():
         teller.take(event)
-    is_done = trainer.state is TrainerState.DONE and trainer.step >= trainer.total
-    if teller.failed is not None:
-        return _told(teller.failed)
-    if is_done:
-        _print_result(arguments, config, trainer, built[0], teller)
-        return 0
-    if stopping and run is not None:
+    return Trained(trainer, built[0] if built else None, stopping)
+
+
+def _trained(arguments: Namespace, run: Any, config: Any) -> int:
+    teller = Teller(is_quiet=arguments.json)
+    made = carried_through(config, opened_capture(arguments, config), teller, run)
+    code = made.exit_code(teller)
+    if code == 0:
+        _print_result(arguments, config, made.trainer, made.study, teller)
+    elif made.stopping and run is not None:
         print(f"Go on with: hyrf study run {config.study} --out {run.folder} --resume")
-    return 128 + stopping[0] if stopping else 2
+    return code
 
 
 def _told(failed: Failed) -> int:
@@ -138,18 +166,25 @@ def _print_result(
 
 def _created(arguments: Namespace) -> tuple[Any, Any]:
     """Resolve the settings, and create the run's folder if one is named."""
-    from assets import DEMO
-    from core.engine.assembly import run_config, usable_device
-    from core.engine.cores import cores_available
     from core.engine.runs import Run
 
     if arguments.out is not None:
         Run.check_free(arguments.out)
+    config = asked_config(arguments)
+    return (Run.create(arguments.out, config) if arguments.out else None), config
+
+
+def asked_config(arguments: Namespace) -> Any:
+    """Resolve the settings of the training that the command line asks for."""
+    from assets import DEMO
+    from core.engine.assembly import run_config, usable_device
+    from core.engine.cores import cores_available
+
     needs_capture = discover.load(arguments.name).needs_capture
     if arguments.capture and not needs_capture:
         raise ConfigError(f"{arguments.name} learns from no photographs: leave --capture out.")
     device = usable_device(arguments.device or DEVICE)
-    config = run_config(
+    return run_config(
         arguments.name,
         arguments.preset or PRESET,
         parse_settings(arguments.set),
@@ -160,7 +195,6 @@ def _created(arguments: Namespace) -> tuple[Any, Any]:
         capture=Path(arguments.capture or DEMO).absolute() if needs_capture else "",
         max_size=SIZES[device] if needs_capture else None,
     ).model_copy(update={"steps": arguments.steps})
-    return (Run.create(arguments.out, config) if arguments.out else None), config
 
 
 def _resumed(arguments: Namespace) -> tuple[Any, Any]:
@@ -169,13 +203,13 @@ def _resumed(arguments: Namespace) -> tuple[Any, Any]:
     from core.engine.runs import Run
 
     run = Run.open(arguments.out)
-    _refuse_changes(arguments, run.config)
+    expect_same(arguments, run.config)
     usable_device(run.config.device)
     run.acquire()
     return run, run.config
 
 
-def _refuse_changes(arguments: Namespace, config: Any) -> None:
+def expect_same(arguments: Namespace, config: Any) -> None:
     """Raise a ConfigError where another training is asked for than the run's."""
     if arguments.name != config.study:
         raise ConfigError(
@@ -185,7 +219,7 @@ def _refuse_changes(arguments: Namespace, config: Any) -> None:
     refuse_changes(arguments, config, COMPARED, settings)
 
 
-def _capture(arguments: Namespace, config: Any) -> Any:
+def opened_capture(arguments: Namespace, config: Any) -> Any:
     """Return the photographs of a study that learns from some; those of a run may have moved."""
     if not config.capture:
         return None

@@ -264,7 +264,7 @@ def refuse_changes(
             changed.append(f"{before.key}={before.value} (asked: {after.value})")
     if changed:
         raise ConfigError(
-            f"{arguments.out}: this run has {', '.join(changed)}. A resumed run keeps its settings: "
+            f"{arguments.out}: this run has {', '.join(changed)}. A run keeps its settings: "
             "leave these options out, or start a new run."
         )
 

@@ -93,3 +93,11 @@ def study_builder(
         return study
 
     return build
+
+
+def restore(study: Study, state: Mapping[str, Any]) -> None:
+    """Bring a prepared study to where a checkpoint's state stands."""
+    config = validated(type(study.config), state["config"])
+    if config != study.config:  # live edits of the training that wrote it
+        study.configure(config)
+    study.load(state["study"])

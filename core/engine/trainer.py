@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.base.config import edited, validated
+from core.base.config import edited
 from core.base.errors import HybridError
 from core.base.events import (
     Evaluated,
@@ -34,6 +34,7 @@ from core.base.late import LateMetrics
 from core.base.latest import Latest
 from core.base.threads import Worker, failure
 from core.engine import commands
+from core.engine.assembly import restore
 from core.engine.cores import stand_back, use_cores
 from core.engine.journal import Journal
 from core.engine.looking import Looker
@@ -218,11 +219,7 @@ class Trainer:
         if found is None:
             return
         step, state = found
-        study = self._trained
-        config = validated(type(study.config), state["config"])
-        if config != study.config:  # live edits of the interrupted training
-            study.configure(config)
-        study.load(state["study"])
+        restore(self._trained, state)
         self.step, self.elapsed_s = step, float(state["elapsed_s"])
         self._events.post(Notice(f"Resumed at step {step}.", "info", key="resumed"))
 
