@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assets import RESULTS
+from core.base import discover
 from core.base.cache import cache_folder
 
 __all__ = ["RESULTS", "number", "results", "spread", "standing", "write"]
@@ -20,7 +21,8 @@ __all__ = ["RESULTS", "number", "results", "spread", "standing", "write"]
 HEAD = """# What came out
 
 Written by `python launch.py study report` from the results of `study claim NAME --preset full`.
-Every case of a claim ran on the same data, seeds and budget. Numbers are means and standard
+Every case of a claim ran on the same data, seeds and budget; models of photographs on the demo's
+unless another capture is named. Numbers are means and standard
 deviations over seeds; p belongs to the paired difference with the first case (Student's t,
 two-sided), and is absent where every seed says the same. Seconds are those of one training, on
 whatever else the machine had to do.
@@ -35,22 +37,22 @@ def results(published: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def standing(found: Iterable[Mapping[str, Any]], study: str) -> dict[str, str]:
-    """Return {claim: verdict} of a study's full runs."""
+    """Return {claim: verdict} of a study's full runs on the data that the program brings."""
     return {
         str(made["claim"]): str(made["verdict"])
         for made in found
-        if made["study"] == study and made["preset"] == "full"
+        if made["study"] == study and made["preset"] == "full" and not made.get("capture")
     }
 
 
 def write(page: Path, published: Path = RESULTS) -> str:
     """Publish the full results, write the page and say how many claims stand on it."""
     full = [made for made in results(published) if made["preset"] == "full"]
-    published.mkdir(parents=True, exist_ok=True)
     for made in full:
-        path = published / f"{made['study']}.{made['claim']}.full.json"
+        path = published / made.get("capture", "") / f"{made['study']}.{made['claim']}.full.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    full.sort(key=lambda made: (made["family"], made["study"]))
+    full.sort(key=lambda made: (made["family"], made["study"], made.get("capture", "")))
     parts = [HEAD, _summary(full)]
     for at, made in enumerate(full):
         if at == 0 or full[at - 1]["study"] != made["study"]:
@@ -63,15 +65,19 @@ def write(page: Path, published: Path = RESULTS) -> str:
 
 def _summary(full: list[dict[str, Any]]) -> str:
     lines = ["| study | claim | verdict | seeds |", "| --- | --- | --- | --- |"]
-    lines += [f"| {m['study']} | {m['claim']} | {m['verdict']} | {m['seeds']} |" for m in full]
+    lines += [f"| {m['study']} | {_name(m)} | {m['verdict']} | {m['seeds']} |" for m in full]
     return "\n".join(lines) + "\n"
+
+
+def _name(made: Mapping[str, Any]) -> str:
+    return f"{made['claim']}, on {made['capture']}" if made.get("capture") else made["claim"]
 
 
 def _claim(made: dict[str, Any]) -> str:
     metrics = made["metrics"]
     head = "".join(f" {metric} | p |" for metric in metrics)
     lines = [
-        f"### {made['claim']}: {made['verdict']}\n",
+        f"### {_name(made)}: {made['verdict']}\n",
         f"{made['says']} ({made['source']})\n",
         f"Holds if {made['rule']}. {made['seeds']} seeds, {made['budget']}, run on {made['made']} "
         f"with torch {made['versions'].get('torch', 'unknown')}.\n",
@@ -81,10 +87,17 @@ def _claim(made: dict[str, Any]) -> str:
     for row in made["cases"]:
         cells = "".join(f" {spread(row[name])} | {number(row[name]['p'])} |" for name in metrics)
         lines.append(f"| {row['case']} |{cells} {row['parameters']:,} | {row['seconds']:.1f} |")
-    if made["verdict"] == "not reproduced" and made.get("if_lost"):
-        lines.append(f"\nProbable cause: {made['if_lost']}")
+    cause = _probable_cause(made) if made["verdict"] == "not reproduced" else ""
+    if cause:
+        lines.append(f"\nProbable cause: {cause}")
     lines += [f"\nFailed: {text}" for text in made["failures"]]
     return "\n".join(lines) + "\n"
+
+
+def _probable_cause(made: Mapping[str, Any]) -> str:
+    """Return what the study itself says today about a claim that it has lost."""
+    known = discover.load(made["study"]).claims if made["study"] in discover.studies() else ()
+    return next((claim.if_lost for claim in known if claim.name == made["claim"]), "")
 
 
 def spread(cell: Mapping[str, Any]) -> str:

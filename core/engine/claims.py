@@ -90,7 +90,7 @@ def run_claim(name: str, claim: Claim, plan: ClaimPlan) -> dict[str, Any]:
                 plan.say(failures[-1])
     made = report(name, claim, Results(tuple(rows)), plan.preset, count, failures)
     if plan.capture:
-        made["capture"] = plan.capture
+        made["capture"] = Path(plan.capture).resolve().stem
     path = result_path(name, claim.name, plan.preset, plan.capture)
     keep(path, (json.dumps(made, indent=1) + "\n").encode())
     return made
@@ -182,7 +182,6 @@ def report(
         "claim": claim.name,
         "says": claim.says,
         "source": claim.source,
-        "if_lost": claim.if_lost,
         "preset": preset,
         "seeds": seeds,
         "budget": "all steps of the preset"
@@ -234,14 +233,17 @@ def result_path(name: str, claim: str, preset: str, capture: str = "") -> Path:
 
 
 def kept_results(*folders: Path) -> list[dict[str, Any]]:
-    """Return what earlier runs of claims left in folders; of each claim and preset the first found."""
+    """Return what earlier runs of claims left in folders; of each claim, preset and capture the first.
+
+    Results on other photographs than the demo's lie in a folder of the capture's name.
+    """
     found: dict[str, dict[str, Any]] = {}
     for folder in folders:
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        for path in sorted((*folder.glob("*.json"), *folder.glob("*/*.json"))):
             try:
                 made = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue  # another program's file, or one cut short
             if isinstance(made, Mapping) and {"study", "claim", "preset", "verdict"} <= set(made):
-                found.setdefault(path.name, dict(made))
+                found.setdefault(str(path.relative_to(folder)), dict(made))
     return list(found.values())

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from app.commands import run
+from app.study_report import standing
 
 KEYS = {"name", "family", "title", "paper", "variants", "claims"}
 
@@ -95,19 +96,30 @@ def test_a_claim_prints_and_keeps_its_verdict(capsys, tmp_path, monkeypatch):
 def test_the_report_says_what_came_out_of_the_published_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("HYRF_CACHE", str(tmp_path))
     published, page = tmp_path / "published", tmp_path / "studies.md"
-    made = {"study": "hopfield", "claim": "faces", "preset": "full", "verdict": "not reproduced"}
+    made = {"study": "hopfield", "claim": "small_tables", "preset": "full"}
+    made |= {"verdict": "not reproduced"}
     made |= {"family": "memory", "title": "Hopfield", "says": "It recalls.", "source": "figure 1"}
     made |= {"rule": "a beats b", "seeds": 3, "metrics": ["auc"], "failures": [], "rows": []}
     made |= {"budget": "10 steps", "made": "2026-01-01", "versions": {"torch": "2"}}
     cell = {"mean": 0.5, "spread": 0.1, "difference": 0.0, "p": None}
     made["cases"] = [{"case": "a", "parameters": 12, "seconds": 1.0, "auc": cell}]
-    (tmp_path / "claims").mkdir()
-    (tmp_path / "claims" / "hopfield.faces.full.json").write_text(json.dumps(made))
+    elsewhere = made | {"verdict": "undecided", "capture": "fox"}
+    (tmp_path / "claims" / "fox").mkdir(parents=True)
+    (tmp_path / "claims" / "hopfield.small_tables.full.json").write_text(json.dumps(made))
+    (tmp_path / "claims" / "fox" / "hopfield.small_tables.full.json").write_text(
+        json.dumps(elsewhere)
+    )
     assert run(["study", "report", "--out", str(page), "--results", str(published)]) == 0
     text = page.read_text()
-    assert "not reproduced" in text
+    assert "### small_tables: not reproduced" in text
+    assert "### small_tables, on fox: undecided" in text
+    assert text.count("Probable cause: The paper's layer learns its projections") == 1
     assert "0.500 ± 0.100" in text
-    assert json.loads((published / "hopfield.faces.full.json").read_text()) == made
+    assert json.loads((published / "hopfield.small_tables.full.json").read_text()) == made
+    assert json.loads((published / "fox" / "hopfield.small_tables.full.json").read_text()) == (
+        elsewhere
+    )
+    assert standing([made, elsewhere], "hopfield") == {"small_tables": "not reproduced"}
 
 
 @pytest.mark.parametrize(

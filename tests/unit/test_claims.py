@@ -70,8 +70,9 @@ def test_claims_on_photographs_of_ones_own_are_kept_beside_those_of_the_demo(
     run_claim("splats_3dgs", claim("one", *cases), ClaimPlan("quick", 1, capture="some/fox"))
     assert asked == ["some/fox", "some/fox"]
     kept = tmp_path / "claims" / "fox" / "splats_3dgs.one.quick.json"
-    assert json.loads(kept.read_text())["capture"] == "some/fox"
-    assert not claims.kept_results(tmp_path / "claims")
+    assert json.loads(kept.read_text())["capture"] == "fox"
+    found = claims.kept_results(tmp_path / "claims")
+    assert [made["capture"] for made in found] == ["fox"]
 
 
 def trained(module, capture, **settings):
