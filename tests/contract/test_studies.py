@@ -86,6 +86,18 @@ def test_a_study_steps_with_finite_numbers_and_measures_itself(name, variant, ti
     assert all(math.isfinite(value) for value in measured.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_quick_preset_trains_to_its_end_and_leaves_other_measures_than_it_began_with(name):
+    study = open_study(name, resolve(discover.load(name).Config, "quick"))
+    study.prepare()
+    before = timeless(study.evaluate())
+    for _ in range(study.total_steps):
+        assert all(map(math.isfinite, study.step().values()))
+    after = timeless(study.evaluate())
+    assert all(map(math.isfinite, after.values()))
+    assert after != before
+
+
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_the_same_seed_gives_the_same_numbers(name, variant, tiny_capture):
     first, second = (build(name, variant, tiny_capture) for _ in range(2))
