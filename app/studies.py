@@ -177,7 +177,8 @@ def _table(made: dict[str, Any]) -> str:
     for row in made["cases"]:
         cells = "".join(f"{spread(row[name]):>24}{number(row[name]['p']):>9}" for name in metrics)
         lines.append(f"  {row['case']:<24}{cells}{row['parameters']:>12,}{row['seconds']:>9.1f}")
-    lines.append(f"  {made['verdict']}: {made['rule']}")
+    lines += [f"  {rule['says']}: {rule['verdict']}" for rule in made["rules"]]
+    lines.append(f"  {made['verdict']}")
     lines.extend(f"  failed: {text}" for text in made["failures"])
     return "\n".join(lines)
 

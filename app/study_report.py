@@ -79,8 +79,10 @@ def _claim(made: dict[str, Any]) -> str:
     lines = [
         f"### {_name(made)}: {made['verdict']}\n",
         f"{made['says']} ({made['source']})\n",
-        f"Holds if {made['rule']}. {made['seeds']} seeds, {made['budget']}, run on {made['made']} "
-        f"with torch {made['versions'].get('torch', 'unknown')}.\n",
+        f"{made['seeds']} seeds, {made['budget']}, run on {made['made']} with torch "
+        f"{made['versions'].get('torch', 'unknown')}. It holds if all of these do:\n",
+        *(f"- {rule['says']}: {rule['verdict']}" for rule in made["rules"]),
+        "",
         f"| case |{head} parameters | seconds |",
         f"| --- |{' --- | --- |' * len(metrics)} --- | --- |",
     ]
@@ -105,7 +107,7 @@ def spread(cell: Mapping[str, Any]) -> str:
     mean, deviation = cell["mean"], cell["spread"]
     if mean is None or not math.isfinite(mean):
         return "–"
-    if mean and (abs(mean) < 1e-3 or abs(mean) >= 1e4):
+    if mean and (abs(mean) < 1e-2 or abs(mean) >= 1e4):
         return f"{mean:.2e} ± {deviation:.1e}"
     return f"{mean:.3f} ± {deviation:.3f}"
 

@@ -219,3 +219,8 @@ class AllOf:
     def says(self) -> str:
         """Return all of them in words."""
         return "; ".join(rule.says() for rule in self.rules)
+
+
+def parts(rule: Rule) -> tuple[Rule, ...]:
+    """Return the rules that a rule is made of."""
+    return rule.rules if isinstance(rule, AllOf) else (rule,)

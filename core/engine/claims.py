@@ -23,7 +23,7 @@ from core.base.cache import cache_folder, keep
 from core.base.config import resolve
 from core.base.errors import ConfigError, HybridError
 from core.base.json_values import finite
-from core.base.verdicts import Results, Row, paired
+from core.base.verdicts import Results, Row, paired, parts
 from core.engine.artifacts import Artifacts
 from core.study import Budget, Case, Claim, Metrics, Setup, Study
 
@@ -187,7 +187,9 @@ def report(
         "budget": "all steps of the preset"
         if claim.budget.amount is None
         else f"{claim.budget.amount:g} {claim.budget.unit}",
-        "rule": claim.rule.says(),
+        "rules": [
+            {"says": rule.says(), "verdict": rule.judge(results)} for rule in parts(claim.rule)
+        ],
         "metrics": list(claim.metrics),
         "verdict": "undecided" if failed else claim.rule.judge(results),
         "failures": failed,

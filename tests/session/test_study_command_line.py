@@ -99,7 +99,13 @@ def test_the_report_says_what_came_out_of_the_published_runs(capsys, tmp_path, m
     made = {"study": "hopfield", "claim": "small_tables", "preset": "full"}
     made |= {"verdict": "not reproduced"}
     made |= {"family": "memory", "title": "Hopfield", "says": "It recalls.", "source": "figure 1"}
-    made |= {"rule": "a beats b", "seeds": 3, "metrics": ["auc"], "failures": [], "rows": []}
+    made |= {
+        "rules": [{"says": "a beats b", "verdict": "undecided"}],
+        "seeds": 3,
+        "metrics": ["auc"],
+        "failures": [],
+        "rows": [],
+    }
     made |= {"budget": "10 steps", "made": "2026-01-01", "versions": {"torch": "2"}}
     cell = {"mean": 0.5, "spread": 0.1, "difference": 0.0, "p": None}
     made["cases"] = [{"case": "a", "parameters": 12, "seconds": 1.0, "auc": cell}]
@@ -115,6 +121,7 @@ def test_the_report_says_what_came_out_of_the_published_runs(capsys, tmp_path, m
     assert "### small_tables, on fox: undecided" in text
     assert text.count("Probable cause: The paper's layer learns its projections") == 1
     assert "0.500 ± 0.100" in text
+    assert "- a beats b: undecided" in text
     assert json.loads((published / "hopfield.small_tables.full.json").read_text()) == made
     assert json.loads((published / "fox" / "hopfield.small_tables.full.json").read_text()) == (
         elsewhere
