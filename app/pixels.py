@@ -1,7 +1,7 @@
 """The pixel inspector: a click in a view, answered beside the app loop from the newest snapshot.
 
 pixel.text    what made the pixel, in a sentence; empty: nothing was asked
-pixel.rows    the Gaussians with the largest weights
+pixel.rows    the Gaussians with the largest weights; pixel.halves: both halves of their colours
 pixel.curve   {"Weight", "Light left"} over the depth
 pixel.swatch  [h, w, 3] uint8: whole, explicit alone, neural alone, background
 pixel.marks   (places [M, 3], weights [M], sizes [M]) for the views; None for none
@@ -52,7 +52,9 @@ class Pixels:
     def close(self) -> None:
         """Forget the pixel."""
         self._next = None
-        self._store.update(pixel__text="", pixel__rows=(), pixel__curve={}, pixel__marks=None)
+        self._store.update(
+            pixel__text="", pixel__rows=(), pixel__halves=(), pixel__curve={}, pixel__marks=None
+        )
 
     def _ask(self, asked: actions.InspectPixel) -> None:
         service, snapshot = self._scene.service, self._scene.snapshots.peek()
@@ -83,11 +85,13 @@ class Pixels:
         self._jobs.start(TAKING, work, show)
 
     def _show(self, parts: PixelParts) -> None:
-        order = np.argsort(-parts.weights)
+        order = np.argsort(-parts.weights)[:MOST_ROWS]
         has_halves = bool(len(order)) and bool(np.isfinite(parts.explicit).all())
+        rows = [row_of(parts, int(at), has_halves) for at in order]
         self._store.update(
             pixel__text=sentence(parts),
-            pixel__rows=tuple(row_of(parts, int(at), has_halves) for at in order[:MOST_ROWS]),
+            pixel__rows=tuple(row[:4] for row in rows),
+            pixel__halves=tuple((row[0], *row[4:]) for row in rows if has_halves),
             pixel__curve=_curve(parts),
             pixel__swatch=_swatches(parts, has_halves),
             pixel__has_halves=has_halves,

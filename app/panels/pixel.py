@@ -17,7 +17,7 @@ def panel(store: Store) -> Group:
         return Group("Pixel", (Text(tint="secondary", text=text),))
     has_halves = bool(store.get("pixel.has_halves"))
     parts = "whole, explicit half, neural half, background" if has_halves else "whole, background"
-    columns = (*COLUMNS, *HALVES) if has_halves else COLUMNS
+    halves = (Table(key="pixel.halves", columns=(COLUMNS[0], *HALVES)),) if has_halves else ()
     return Group(
         "Pixel",
         (
@@ -29,7 +29,8 @@ def panel(store: Store) -> Group:
                 key="pixel.curve",
                 tints=(("Weight", "gaussians"), ("Light left", "secondary")),
             ),
-            Table(key="pixel.rows", columns=columns),
+            Table(key="pixel.rows", columns=COLUMNS),
+            *halves,
             Button(
                 label="Remove the marks",
                 tooltip="Close the inspector and clear the view",

@@ -68,6 +68,7 @@ def test_a_click_shows_and_marks_what_made_the_pixel(opened):
     places, weights, sizes = store.get("pixel.marks")
     assert len(places) == len(weights) == len(sizes) > 0
     ids = [int(row[0]) for row in store.get("pixel.rows")]
+    assert [int(row[0]) for row in store.get("pixel.halves")] == ids
     assert max(ids) < opened._scene.snapshots.peek().num_gaussians
     heaviest = [float(row[1]) for row in store.get("pixel.rows")]
     assert heaviest == sorted(heaviest, reverse=True)

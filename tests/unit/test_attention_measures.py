@@ -121,6 +121,10 @@ def test_sinks_are_found():
     given[:, :, 2] = 0.9
     assert measured.sinks(AttentionLayer("sink", given=given)) == [2]
     assert measured.sinks(layer_of(12)) == []
+    relevant = AttentionLayer("map", kind="gradcam", given=torch.full((1, 1, 16), 2.0))
+    assert measured.sinks(relevant) == []
+    lonely = AttentionLayer("one query", given=torch.tensor([[[0.9, 0.05, 0.05]]]))
+    assert measured.sinks(lonely) == []
 
 
 def test_changes_reach_the_output_and_leave_other_layers_alone():
