@@ -69,7 +69,9 @@ def taken_apart(
         )
     splats = snapshot.splats(camera)
     viewmats, Ks = matrices(camera, splats.means.device)
-    rows, weights, depths = renderer.contributors(splats, viewmats[0], Ks[0], pixel)
+    rows, weights, depths = renderer.contributors(
+        splats, viewmats[0], Ks[0], pixel, antialiased=snapshot.is_antialiased
+    )
     ids = rows if splats.ids is None else splats.ids[rows]
     colors = splats.colors[rows]
     explicit, neural = _halves(snapshot, ids, colors)

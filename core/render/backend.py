@@ -92,7 +92,13 @@ class Renderer(Protocol):
         ...
 
     def contributors(
-        self, splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
+        self,
+        splats: Splats,
+        viewmat: torch.Tensor,
+        K: torch.Tensor,
+        pixel: tuple[int, int],
+        *,
+        antialiased: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
         ...

@@ -96,10 +96,16 @@ class CudaRenderer:
         return Layers(pictures[..., :3], alpha, depth, stats)
 
     def contributors(
-        self, splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
+        self,
+        splats: Splats,
+        viewmat: torch.Tensor,
+        K: torch.Tensor,
+        pixel: tuple[int, int],
+        *,
+        antialiased: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
-        return contributors(splats, viewmat, K, pixel)
+        return contributors(splats, viewmat, K, pixel, antialiased=antialiased)
 
 
 def _device(splats: Splats) -> torch.device:

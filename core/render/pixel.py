@@ -11,7 +11,12 @@ from core.render.reference import distance2, project, weights
 
 @torch.no_grad()
 def contributors(
-    splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
+    splats: Splats,
+    viewmat: torch.Tensor,
+    K: torch.Tensor,
+    pixel: tuple[int, int],
+    *,
+    antialiased: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
     x, y = pixel
@@ -19,7 +24,7 @@ def contributors(
     # the bound on x/z depends on the size of the picture, which the pixel inspector does not know:
     # a principal point in the middle gives it
     width, height = round(2 * float(K[0, 2])), round(2 * float(K[1, 2]))
-    projected = project(splats, viewmat, K, max(width, x + 1), max(height, y + 1))
+    projected = project(splats, viewmat, K, max(width, x + 1), max(height, y + 1), antialiased)
     if not len(projected.rows):
         nothing = splats.means.new_zeros(0)
         return projected.rows, nothing, nothing

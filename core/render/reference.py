@@ -191,12 +191,18 @@ class ReferenceRenderer:
         return Layers(rgb, alpha, depth if channels == "rgb+depth" else None, stats)
 
     def contributors(
-        self, splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
+        self,
+        splats: Splats,
+        viewmat: torch.Tensor,
+        K: torch.Tensor,
+        pixel: tuple[int, int],
+        *,
+        antialiased: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
         from core.render.pixel import contributors
 
-        return contributors(splats, viewmat, K, pixel)
+        return contributors(splats, viewmat, K, pixel, antialiased=antialiased)
 
     def _alphas(self, opacities: torch.Tensor, squared: torch.Tensor) -> torch.Tensor:
         alphas = (opacities[:, None] * torch.exp(-squared)).clamp(max=ALPHA_MAX)

@@ -70,10 +70,16 @@ class TritonRenderer:
         return Layers(rgb, alpha, depth if channels == "rgb+depth" else None, job.stats)
 
     def contributors(
-        self, splats: Splats, viewmat: torch.Tensor, K: torch.Tensor, pixel: tuple[int, int]
+        self,
+        splats: Splats,
+        viewmat: torch.Tensor,
+        K: torch.Tensor,
+        pixel: tuple[int, int],
+        *,
+        antialiased: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return rows of `splats` [M], compositing weights [M] and depths [M] of one pixel (x, y), front to back."""
-        return contributors(splats, viewmat, K, pixel)
+        return contributors(splats, viewmat, K, pixel, antialiased=antialiased)
 
 
 class _Rasterize(torch.autograd.Function):

@@ -162,16 +162,17 @@ def test_a_picture_without_pixels_is_refused(renderer):
         renderer.rasterize(Splats(*scene.values), scene.viewmats, scene.Ks, 0, 5)
 
 
-def test_contributors_of_a_pixel_add_up_to_its_color_and_run_front_to_back(renderer):
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_contributors_of_a_pixel_add_up_to_its_color_and_run_front_to_back(renderer, antialiased):
     # the principal point in the middle, where the inspector assumes it
     scene = random_scene(80)
     K = scene.Ks[0].clone()
     K[0, 2], K[1, 2] = scene.width / 2, scene.height / 2
     scene = Scene(scene.values, scene.viewmats, K[None], scene.width, scene.height)
-    layers = scene.draw(renderer, scene.values)
+    layers = scene.draw(renderer, scene.values, antialiased=antialiased)
     for x, y in ((26, 18), (10, 30), (0, 0)):
         rows, weights, depths = renderer.contributors(
-            Splats(*scene.values), scene.viewmats[0], K, (x, y)
+            Splats(*scene.values), scene.viewmats[0], K, (x, y), antialiased=antialiased
         )
         color = (weights[:, None] * scene.values[4][rows]).sum(0)
         torch.testing.assert_close(color, layers.rgb[0, y, x], rtol=0, atol=1e-5)

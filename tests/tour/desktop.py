@@ -24,7 +24,7 @@ from core.engine.cores import quiet_libraries
 from tests.tour import stories
 from tests.tour.pictures import FOLDER, beside, keep
 
-SIZE = (1440, 900)
+SIZE = (1440, 960)
 LIMIT_S = 900.0
 SETTLED_S = 1.5  # until plots, textures and layouts are on the screen
 PIXEL = (0.5, 0.55)
