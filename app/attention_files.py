@@ -1,6 +1,6 @@
 """What the attention panel shows, in a file: a picture, the numbers, or a page that opens without a server.
 
-.png    sample, map and board side by side
+.png    sample, map and board side by side, with the words below
 .npz    what made the map, to compute with: for layer 0, 1, ... as far as it has them
             weights_0    [head, query, key]  rows of the chosen queries; of gated layers content_0, places_0 too
             queries_0    [query]             which queries these are
@@ -32,6 +32,7 @@ from core.nn.attention import AttentionLayer
 
 SUFFIXES = (".png", ".npz", ".html")
 GAP = 12
+TEXT, LINE = 14, 20  # pixels
 
 
 def expect_writable(path: Path) -> None:
@@ -57,7 +58,8 @@ def write(path: Path, seen: Look, choices: Choices, study: str) -> str:
         "Heads": attention_pictures.board_picture(maps, layer.num_heads, choices.scale, -1),
     }
     if kind == ".png":
-        packed = _png(_beside(list(pictures.values())))
+        words = f"{study or 'Attention'}, {seen.attended.note or 'one sample'}. {found.words}"
+        packed = _png(_captioned(_beside(list(pictures.values())), words))
     elif kind == ".html":
         packed = _page(study, found.words, seen, pictures).encode()
     else:
@@ -165,6 +167,25 @@ def _beside(pictures: list[np.ndarray]) -> np.ndarray:
         ground[: one.shape[0], left : left + one.shape[1]] = one
         left += one.shape[1] + GAP
     return ground
+
+
+def _captioned(picture: np.ndarray, words: str) -> np.ndarray:
+    """Return a picture with words below it, in as many lines as they need."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, width = ImageFont.load_default(TEXT), picture.shape[1]
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width - GAP:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    caption = Image.new("RGB", (width, GAP + len(lines) * LINE), DARK["panel"])
+    ImageDraw.Draw(caption).multiline_text(
+        (GAP // 2, GAP // 2), "\n".join(lines), DARK["text"], font, spacing=LINE - TEXT
+    )
+    return np.concatenate((picture, np.asarray(caption)))
 
 
 def _png(picture: np.ndarray) -> bytes:
