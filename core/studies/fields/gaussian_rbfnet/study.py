@@ -98,6 +98,12 @@ SHAPE = {"signal": "shape", "steps": 400}
 SCENE = {"signal": "views", "samples": 512, "steps": 250}
 SHAPED = tuple(Case(one.name, one.variant, SHAPE) for one in DECODERS[:3])
 
+BUMPS_FADE = (
+    "Distances and densities have no ends to their range, and a few hundred steps: rectified units carry "
+    "a slope on wherever features go, bumps fade to nothing outside of where a centre stands and have to "
+    "be brought there first (photographs, of values between 0 and 1, are learned sooner)."
+)
+
 
 class GaussianRbfStudy(FieldFit):
     """Fit one signal through a layer of Gaussian units."""
@@ -198,6 +204,7 @@ class GaussianRbfStudy(FieldFit):
             metrics=("near_error", "iou"),
             seeds=5,
             source="project page; signed distances",
+            if_lost=BUMPS_FADE,
         ),
         Claim(
             "scene",
@@ -211,6 +218,7 @@ class GaussianRbfStudy(FieldFit):
             ),
             metrics=("psnr",),
             source="abstract; radiance fields",
+            if_lost=BUMPS_FADE,
         ),
     )
     config: GaussianRbfConfig
