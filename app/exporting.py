@@ -1,7 +1,8 @@
-"""What was chosen in the export panel, kept in the store from one scene to the next."""
+"""What is exported: a run's scene, and the choices of the panel, kept in the store from one scene to the next."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from app import actions
 from app.actions import Action
 from app.jobs import Task
 from app.store import Store
-from core.base.errors import FormatError
+from core.base.errors import FormatError, RunError
 from core.formats.quality import Goal
 from core.formats.table import ExportOptions
 
 if TYPE_CHECKING:
+    from core.engine.runs import Run
     from core.radiance.field import Snapshot
     from core.render.backend import Renderer
 
@@ -65,6 +67,33 @@ def target_of(text: str, suffix: str) -> Path:
     if path.is_dir():
         raise FormatError(f"{path}: is a folder. Add a file name, for example scene{suffix}.")
     return path if path.suffix else path.with_name(path.name + suffix)
+
+
+def scene_to_export(path: Path) -> Snapshot:
+    """Open a scene file or a run's scene; a run that keeps none, as those of fields, gives its newest checkpoint's."""
+    from core.engine.runs import Run
+    from core.formats import open_scene
+
+    if not path.is_dir():
+        return open_scene(path)
+    run = Run.open(path)
+    if run.scene_path.exists():
+        return open_scene(run.scene_path)
+    return _scene_of_checkpoint(run)
+
+
+def _scene_of_checkpoint(run: Run) -> Snapshot:
+    from app import study_runs
+    from core.base import discover
+    from core.study import Renderable
+
+    name = run.config.study
+    if not hasattr(discover.load(name), "snapshot"):
+        raise RunError(f"{run.folder}: {name} makes no scene, so that there is nothing to export.")
+    capture = study_runs.opened_capture(Namespace(capture=None), run.config)
+    study, _step = study_runs.restored(run, capture)
+    assert isinstance(study, Renderable)
+    return study.snapshot()
 
 
 def free_path(path: Path) -> Path:

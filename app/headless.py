@@ -96,15 +96,15 @@ def render(arguments: Namespace) -> int:
 
 def export(arguments: Namespace) -> int:
     """Write a scene in the format its suffix names, and say what was lost."""
+    from app.exporting import scene_to_export
     from core.engine.cores import cores_available, use_cores
-    from core.formats import export_scene, open_scene
+    from core.formats import export_scene
     from core.formats.quality import Goal
     from core.formats.table import ExportOptions
 
     goal = Goal.asked(arguments.quality, arguments.at_most)
     use_cores(cores_available())
-    path, _ = scene_of(arguments.scene)
-    scene = open_scene(path)
+    scene = scene_to_export(arguments.scene)
     is_watched = sys.stderr.isatty()
 
     def progress(share: float, text: str) -> None:

@@ -7,7 +7,6 @@ asked for by their names or counted from 1, samples and queries counted from 0 a
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from app import study_runs
 from app.attention_choices import MAX, MEAN, METHODS, Choices
 from core.base import discover
-from core.base.errors import ConfigError, RunError
-from core.base.events import Event, Notice
+from core.base.errors import ConfigError
 from core.study import Study
 
 if TYPE_CHECKING:
@@ -87,32 +85,15 @@ def inspect(arguments: Namespace) -> int:
 
 def _restored(arguments: Namespace) -> tuple[Any, Study, int]:
     """Return a run's settings, its study where a checkpoint stands, and the step; nothing is locked or written."""
-    from core.engine.assembly import restore, study_builder
-    from core.engine.checkpoints import load_checkpoint
     from core.engine.runs import Run
 
     path = arguments.run
     folder = path.absolute().parent.parent if path.is_file() else path
     run = Run.open(folder)
     study_runs.expect_same(Namespace(**{**vars(arguments), "out": folder}), run.config)
-    if path.is_file():
-        state = load_checkpoint(path)
-        step = int(path.stem.partition("-")[2])
-    else:
-        found = run.checkpoints(report=_tell).latest()
-        if found is None:
-            raise RunError(f"{folder}: holds no checkpoint yet. Train it with 'study run' first.")
-        step, state = found
     capture = study_runs.opened_capture(arguments, run.config)
-    study = study_builder(run.config, capture, _tell)()
-    study.prepare()
-    restore(study, state)
+    study, step = study_runs.restored(run, capture, path if path.is_file() else None)
     return run.config, study, step
-
-
-def _tell(event: Event) -> None:
-    if isinstance(event, Notice):
-        print(event.text, file=sys.stderr)
 
 
 def looked(arguments: Namespace, study: Study, step: int) -> tuple[Look, Choices]:

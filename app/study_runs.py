@@ -19,7 +19,7 @@ from app.training import SIZES
 from app.unattended import asked_to_stop, refuse_changes
 from core.base import discover
 from core.base.config import parse_settings
-from core.base.errors import ConfigError
+from core.base.errors import ConfigError, RunError
 from core.base.events import Evaluated, Event, EventQueue, Failed, Notice, StepDone, TrainerState
 from core.base.latest import Latest
 
@@ -217,6 +217,31 @@ def expect_same(arguments: Namespace, config: Any) -> None:
         )
     settings: dict[str, Any] = dict(parse_settings(arguments.set))
     refuse_changes(arguments, config, COMPARED, settings)
+
+
+def restored(run: Any, capture: Any, checkpoint: Path | None = None) -> tuple[Any, int]:
+    """Return a run's study where its newest or a named checkpoint stands, and the step; nothing is written."""
+    from core.engine.assembly import restore, study_builder
+    from core.engine.checkpoints import load_checkpoint
+
+    if checkpoint is not None:
+        step, state = int(checkpoint.stem.partition("-")[2]), load_checkpoint(checkpoint)
+    else:
+        found = run.checkpoints(report=_tell).latest()
+        if found is None:
+            raise RunError(
+                f"{run.folder}: holds no checkpoint yet. Train it with 'study run' first."
+            )
+        step, state = found
+    study = study_builder(run.config, capture, _tell)()
+    study.prepare()
+    restore(study, state)
+    return study, step
+
+
+def _tell(event: Event) -> None:
+    if isinstance(event, Notice):
+        print(event.text, file=sys.stderr)
 
 
 def opened_capture(arguments: Namespace, config: Any) -> Any:

@@ -78,6 +78,10 @@ def export_scene(
         raise FormatError(f"{path.name}: this format is only read. Choose one of {written}.")
     if options.goal is not None and entry.suffixes[0] != NATIVE:
         raise ConfigError(f"{path.name}: quality and size are chosen for {NATIVE} files only.")
+    if not is_saved(snapshot) and entry.suffixes[0] in (".ply", ".glb"):
+        entry = format_of(
+            Path(f"any.mesh{path.suffix}")
+        )  # all that such a file can hold of a field
     if entry.needs != "views":
         _expect_gaussians(snapshot, path)
     from core.formats import compare, equirect
@@ -118,7 +122,7 @@ def _expect_gaussians(snapshot: Snapshot, path: Path) -> None:
     if not is_saved(snapshot):
         raise FormatError(
             f"{path.name}: this scene is a field and has no Gaussians to write. Export its surface as "
-            ".mesh.ply or .mesh.glb; the field itself is kept in the checkpoints of its run."
+            ".ply, .obj or .glb; the field itself is kept in the checkpoints of its run."
         )
 
 

@@ -1,8 +1,8 @@
-"""A scene's surface as a triangle mesh with vertex colours, PLY or GLB, for programs that know no Gaussians.
+"""A scene's surface as a triangle mesh with vertex colours, PLY, OBJ or GLB, for programs that know no Gaussians.
 
-How the surface is found stands in core/formats/surface.py. PLY keeps the axes of the capture, sRGB
-colours; glTF asks for y up (half a turn about z) and linear colours, and is marked unlit, because the
-photographs' light is in the colours already.
+How the surface is found stands in core/formats/surface.py. PLY and OBJ keep the axes of the capture
+and sRGB colours; glTF asks for y up (half a turn about z) and linear colours, and is marked unlit,
+because the photographs' light is in the colours already.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _save(surface: Surface, scene: Snapshot, path: Path) -> None:
     more: dict[str, Any] = {"tree_postprocessor": _unlit} if is_gltf else {}
     content = mesh.export(file_type=path.suffix[1:], **more)
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _unlit(tree: dict[str, Any]) -> None:

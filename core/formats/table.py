@@ -119,6 +119,14 @@ FORMATS = (
         is_scene=False,
     ),
     Format(
+        "Mesh, OBJ",
+        (".mesh.obj", ".obj"),
+        "mesh",
+        _MESH,
+        needs="views",
+        is_scene=False,
+    ),
+    Format(
         "Cameras, JSON",
         (".cameras.json",),
         "cameras_json",

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from app.commands import run
@@ -66,6 +67,32 @@ def test_a_run_in_a_folder_goes_on_where_it_stopped_with_the_same_numbers(capsys
     lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "test"] == [6, 12]
     assert any((folder / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb"])
+def test_the_run_of_a_field_is_exported_as_a_mesh_from_its_checkpoint(capsys, tmp_path, suffix):
+    import trimesh
+
+    folder, path = tmp_path / "run", tmp_path / f"field{suffix}"
+    printed(capsys, "run", "robot_fields", "--steps", "4", "--out", str(folder))
+    assert run(["export", str(folder), str(path), "--mesh-cells", "32"]) == 0
+    assert "triangles" in capsys.readouterr().out
+    mesh = trimesh.load_mesh(path)
+    assert len(mesh.faces) > 100, "a distance begins as a ball"
+    assert 0.5 < np.linalg.norm(mesh.vertices, axis=1).max() < 1.5
+
+
+def test_a_run_without_anything_to_export_is_refused_in_one_sentence(capsys, tmp_path):
+    folder, path = tmp_path / "run", tmp_path / "a.ply"
+    printed(capsys, "run", "hopfield", "--steps", "1", "--out", str(folder))
+    assert run(["export", str(folder), str(path)]) == 2
+    assert "hopfield makes no scene" in capsys.readouterr().err
+    (folder / "checkpoints").rename(tmp_path / "elsewhere")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"study": "robot_fields"}))
+    assert run(["export", str(folder), str(path)]) == 2
+    assert "holds no checkpoint yet" in capsys.readouterr().err
+    assert not path.exists()
 
 
 def test_a_run_refuses_what_would_make_it_another(capsys, tmp_path):

@@ -109,7 +109,7 @@ def test_a_field_is_measured_like_any_scene():
 
 
 @pytest.mark.parametrize("kind", SCENES)
-@pytest.mark.parametrize("suffix", [".mesh.ply", ".mesh.glb"])
+@pytest.mark.parametrize("suffix", [".mesh.ply", ".mesh.glb", ".ply", ".obj", ".glb"])
 def test_the_surface_of_a_field_is_exported_by_the_same_formats(kind, suffix, tmp_path):
     import trimesh
 
@@ -129,10 +129,10 @@ def test_a_field_says_that_it_has_no_gaussians_to_write(tmp_path):
     assert isinstance(scene, TracedScene)
     assert not is_saved(scene)
     for write in (save_scene, export_scene):
-        with pytest.raises(FormatError, match=r"no Gaussians.*\.mesh\.ply"):
+        with pytest.raises(FormatError, match=r"no Gaussians.*\.ply"):
             write(scene, tmp_path / "field.hyrf")
     with pytest.raises(FormatError, match="no Gaussians"):
-        export_scene(scene, tmp_path / "field.ply")
+        export_scene(scene, tmp_path / "field.points.ply")
 
 
 def test_rays_that_overshoot_a_surface_come_back_to_it():
