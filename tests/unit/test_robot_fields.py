@@ -11,13 +11,14 @@ from core.base.config import resolve
 from core.base.errors import ConfigError
 from core.capture.camera import Camera
 from core.radiance.field import TracedScene
-from core.radiance.volume import camera_rays
+from core.radiance.volume import camera_rays, rays_in_box
 from core.studies.fields.robot_fields import contact, meshes, planning, pose
 from core.studies.fields.robot_fields.config import RobotConfig
 from core.studies.fields.robot_fields.fields import DistanceField, PictureDistance, RadianceField
 from core.studies.fields.robot_fields.gaussians import GaussianField, product, rotations
 from core.studies.fields.robot_fields.networks import FieldNetwork, Sizes
 from core.studies.fields.robot_fields.shapes import (
+    BOX,
     MeshShape,
     Solids,
     grid_points,
@@ -241,6 +242,40 @@ def test_the_threshold_of_a_density_lies_between_its_two_heaps():
     field.network.forward = lambda points: torch.where(ball_distance(points) < 0, 4.0, -6.0)
     low, high = field.density(torch.tensor([-6.0, 4.0])).tolist()
     assert low < field.find_threshold() < high
+
+
+class BallNetwork(torch.nn.Module):
+    """Numbers that mean a dense ball in empty space, once `is_learned`; haze everywhere before."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_learned = False
+
+    def forward(self, points):
+        far = points.norm(dim=-1) > 0.5
+        return torch.where(far & torch.tensor(self.is_learned), -20.0, 2.0)
+
+    def with_colors(self, points):
+        return self(points), (0.5 + 0.4 * points).clamp(0, 1)
+
+
+def test_empty_space_is_skipped_soon_and_pictures_stay_the_same():
+    field = RadianceField(Sizes("waves", 2, 8, 1, False), 32)
+    field.network, rng = BallNetwork(), torch.Generator().manual_seed(0)
+    field.refresh(rng)
+    assert field.grid.share == 1
+    field.network.is_learned = True
+    for _ in range(14):  # 25 softplus(1) fades below 0.05: 224 steps of a training
+        field.refresh(rng)
+    assert field.grid.share < 0.12  # a ball of half the box's radius fills 6.5 %
+    camera = ring(1, 24)[0]
+    rays = rays_in_box(*camera_rays(camera), BOX)
+    seen, every = (field.follow(rays, skips=skips) for skips in (True, False))
+    is_hit = every.alpha > 0.5  # elsewhere the depth is that of a density of 5e-8, or of none
+    for name, rows in (("rgb", slice(None)), ("alpha", slice(None)), ("depth", is_hit)):
+        one, other = (getattr(found, name)[rows] for found in (seen, every))
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert 0.05 < float(every.alpha.mean()) < 0.5
 
 
 def test_gaussians_too_faint_for_a_surface_give_no_mesh():

@@ -13,7 +13,9 @@ Yen-Chen et al. 2021 (a pose by inversion) and Adamkiewicz et al. 2022 (planning
 
 Scaled down: networks of 3 layers of 64, 24 pictures of 48 pixels of an object with exact distances
 (`shapes`), or of any mesh (`mesh`), and Gaussians that start at surface points and are neither added
-nor removed. Left out: SLAM, and the street with a moving car that the survey's driving part needs.
+nor removed; 800 steps of 384 rays, and 150 of 96 pixels for a pose (the methods surveyed take 300 of
+1024), so that the claims take 20 minutes of one core. Left out: SLAM, and the street with a moving
+car that the survey's driving part needs.
 """
 
 from core.studies.fields.robot_fields.study import RobotFields

@@ -35,7 +35,7 @@ class RobotConfig(Config):
     steps: int = Field(800, ge=1, title="Steps", description="Batches to learn from.")
     cells: int = Field(64, ge=8, le=512, title="Mesh cells", description="Along a side of the box.")
     trials: int = Field(20, ge=1, le=200, title="Trials", description="Poses or paths looked for.")
-    pose_steps: int = Field(200, ge=1, title="Pose steps", description="Of one search for a pose.")
+    pose_steps: int = Field(150, ge=1, title="Pose steps", description="Of one search for a pose.")
     pose_pixels: int = Field(96, ge=8, title="Pose pixels", description="Of one step of a search.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -49,7 +49,7 @@ class RobotConfig(Config):
             "rays": 96,
             "samples": 16,
             "gaussians": 300,
-            "steps": 40,
+            "steps": 200,
             "cells": 24,
             "trials": 4,
             "pose_steps": 20,
