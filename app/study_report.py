@@ -1,7 +1,8 @@
 """The page of results of all claims, written from what the runs left; nobody types it.
 
 Results of full presets go from the user's cache to the published ones (`assets/results`), which
-travel with the program and stand in the gallery; the page is made from those.
+travel with the program and stand in the gallery; the page is made from those. What the studies
+showed last becomes the thumbnails that others see before their own first training.
 """
 
 from __future__ import annotations
@@ -46,12 +47,15 @@ def standing(found: Iterable[Mapping[str, Any]], study: str) -> dict[str, str]:
 
 
 def write(page: Path, published: Path = RESULTS) -> str:
-    """Publish the full results, write the page and say how many claims stand on it."""
+    """Publish the full results and the thumbnails, write the page and say how many claims stand on it."""
     full = [made for made in results(published) if made["preset"] == "full"]
     for made in full:
         path = published / made.get("capture", "") / f"{made['study']}.{made['claim']}.full.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    for picture in sorted(cache_folder("thumbnails").glob("*.png")):
+        if picture.stem in discover.studies():
+            (published / picture.name).write_bytes(picture.read_bytes())
     full.sort(key=lambda made: (made["family"], made["study"], made.get("capture", "")))
     parts = [HEAD, _summary(full)]
     for at, made in enumerate(full):

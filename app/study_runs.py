@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.probes import publish
+from app.store import Store
+from app.thumbnails import keep_thumbnail
 from app.training import SIZES
 from app.unattended import asked_to_stop, refuse_changes
 from core.base import discover
@@ -130,9 +133,17 @@ def _trained(arguments: Namespace, run: Any, config: Any) -> int:
     code = made.exit_code(teller)
     if code == 0:
         _print_result(arguments, config, made.trainer, made.study, teller)
+        _keep_thumbnail(config.study, made.study)
     elif made.stopping and run is not None:
         print(f"Go on with: hyrf study run {config.study} --out {run.folder} --resume")
     return code
+
+
+def _keep_thumbnail(name: str, study: Any) -> None:
+    """Keep what a trained study shows first as its thumbnail in the gallery."""
+    picture = publish(Store(), 0, study.probes())
+    if picture is not None:
+        keep_thumbnail(name, picture)
 
 
 def _told(failed: Failed) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from app.commands import run
 from app.study_report import standing
+from app.thumbnails import thumbnail
 
 KEYS = {"name", "family", "title", "paper", "variants", "claims"}
 
@@ -41,12 +42,15 @@ def test_a_study_says_what_it_claims_and_which_settings_are_live(capsys):
     assert "Claim storage (5 seeds)" in printed(capsys, "show", "hopfield")
 
 
-def test_a_study_runs_and_measures_itself(capsys):
+def test_a_study_runs_measures_itself_and_leaves_a_thumbnail(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYRF_CACHE", str(tmp_path))
     words = ("run", "hopfield", "--variant", "classical", "--steps", "2", "--json")
     result = json.loads(printed(capsys, *words))
     assert result["steps"] == 2
     assert result["variant"] == "classical"
     assert 0 <= result["evaluation"]["recalled"] <= 1
+    assert thumbnail("hopfield").std() > 10
+    assert (tmp_path / "thumbnails" / "hopfield.png").exists()
     assert "held out: recalled" in printed(capsys, "run", "hopfield", "--steps", "1")
 
 
@@ -142,6 +146,9 @@ def test_the_report_says_what_came_out_of_the_published_runs(capsys, tmp_path, m
     (tmp_path / "claims" / "fox" / "hopfield.small_tables.full.json").write_text(
         json.dumps(elsewhere)
     )
+    (tmp_path / "thumbnails").mkdir()
+    (tmp_path / "thumbnails" / "hopfield.png").write_bytes(b"what it showed")
+    (tmp_path / "thumbnails" / "another.png").write_bytes(b"of no study that there is")
     assert run(["study", "report", "--out", str(page), "--results", str(published)]) == 0
     text = page.read_text()
     assert "### small_tables: not reproduced" in text
@@ -149,10 +156,12 @@ def test_the_report_says_what_came_out_of_the_published_runs(capsys, tmp_path, m
     assert text.count("Probable cause: The paper's layer learns its projections") == 1
     assert "0.500 ± 0.100" in text
     assert "- a beats b: undecided" in text
+    assert (published / "hopfield.png").read_bytes() == b"what it showed"
     assert json.loads((published / "hopfield.small_tables.full.json").read_text()) == made
     assert json.loads((published / "fox" / "hopfield.small_tables.full.json").read_text()) == (
         elsewhere
     )
+    assert not (published / "another.png").exists()
     assert standing([made, elsewhere], "hopfield") == {"small_tables": "not reproduced"}
 
 
