@@ -295,12 +295,18 @@ class ChooseAttention(Action):
 
 @dataclass(frozen=True)
 class PointAt(Action):
-    """Point at a place of a picture, 0..1 from its left and top; `how` is click, hover, second or column."""
+    """Point at a place of a picture, 0..1 from its left and top.
+
+    `how` is click, hover, second, region (one query more), column, or area: the rectangle from
+    (`x`, `y`) to (`to_x`, `to_y`).
+    """
 
     picture: str
     x: float = 0.0
     y: float = 0.0
     how: str = "click"
+    to_x: float = 0.0
+    to_y: float = 0.0
 
 
 @dataclass(frozen=True)

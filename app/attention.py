@@ -5,7 +5,7 @@ attention.on         somebody looks
 attention.<choice>   the fields of `Choices`, and what is tried out: muted, beta, gate, hidden, shuffled, target
 attention.layers     names; heads, methods, samples, queries: of the layer that is shown
 attention.sample_picture, map_picture, board_picture     [h, w, 3] uint8
-attention.words      formula, layer, head, query, range, step
+attention.words      formula, layer, head, query, range, step; legend: what the map's colours mean
 attention.outputs    rows of (output, now, without the changes)
 attention.statistics rows of (head, statistics)
 attention.history    {layer: (steps, mean entropy)}
@@ -74,6 +74,8 @@ class Attention:
                     self._asked = (None, None)
             case actions.ChooseAttention(key, value):
                 self._choose(key, value)
+            case actions.PointAt("sample", x, y, "area", to_x, to_y):
+                self._select((x, y), (to_x, to_y))
             case actions.PointAt(picture, x, y, how):
                 self._point(picture, (x, y), how)
             case actions.SaveAttention(value):
@@ -117,6 +119,25 @@ class Attention:
         """Return what a choice puts back beside itself."""
         return {"region": ()} if key in ("query", "sample") else {}
 
+    def _select(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Look at the mean of the queries in a rectangle."""
+        if self.seen is None or not self.seen.layers:
+            return
+        layer = self._layer(self.seen)
+        (top, left), (bottom, right) = _cell(layer, start), _cell(layer, end)
+        columns = layer.query_shape[1]
+        region = tuple(
+            layer.prefix + row * columns + column
+            for row in range(min(top, bottom), max(top, bottom) + 1)
+            for column in range(min(left, right), max(left, right) + 1)
+        )
+        method = "row" if self.choices.method == "column" else self.choices.method
+        query = layer.prefix + top * columns + left
+        chosen = replace(self.choices, query=query, region=region, second=None, method=method)
+        if chosen != self.choices:
+            self.choices, self._hovered = chosen, None
+            self._draw()
+
     def _point(self, picture: str, place: tuple[float, float], how: str) -> None:
         if self.seen is None or not self.seen.layers:
             return
@@ -125,15 +146,15 @@ class Attention:
             from app import attention_pictures
 
             board = self._store.get("attention.board_picture")
-            index = attention_pictures.board_index(board.shape[:2], *place, layer.num_heads)
+            across = attention_pictures.board_across(len(self._order), layer.num_heads)
+            index = attention_pictures.board_index(board.shape[:2], *place, across)
             if how == "click" and index < len(self._order):
                 at, head = self._order[index]
                 self.choices = replace(self.choices, layer=at, head=head)
                 self._draw()
             return
-        rows, columns = layer.query_shape
-        row, column = min(int(place[1] * rows), rows - 1), min(int(place[0] * columns), columns - 1)
-        index = layer.prefix + row * columns + column
+        row, column = _cell(layer, place)
+        index = layer.prefix + row * layer.query_shape[1] + column
         if how == "hover":
             if index != self._hovered:
                 self._hovered = index
@@ -185,7 +206,10 @@ class Attention:
         from core.nn import attention_measures as measured
 
         if seen.layers and (self.seen is None or not self.seen.layers):
-            self.choices = replace(self.choices, query=attention_maps.middle(seen.layers[0]))
+            # Grad-CAM says most in the last layer: maps of the first ones hardly depend on the output.
+            last = len(seen.layers) - 1 if seen.layers[-1].kind == "gradcam" else 0
+            query = attention_maps.middle(seen.layers[last])
+            self.choices = replace(self.choices, query=query, layer=last)
         self.seen = seen
         if not seen.wish.is_shuffled and seen.wish.changes.is_empty:
             for layer in seen.layers:
@@ -231,6 +255,7 @@ class Attention:
             attention__has_prefix=bool(layer.prefix_keys or hidden),
             attention__sinks=len(hidden),
             attention__words=found.words,
+            attention__legend=attention_maps.legend(found, choices.scale),
             attention__statistics=_statistics(layer),
             attention__sample_picture=attention_pictures.sample_picture(seen, layer, choices),
             attention__map_picture=attention_pictures.map_picture(seen, found, choices),
@@ -243,9 +268,12 @@ class Attention:
 
         choices = self.choices
         self._order, maps = attention_maps.board(seen, choices)
-        chosen = next(
-            (i for i, one in enumerate(self._order) if one == (choices.layer, choices.head)), -1
-        )
+        shown = (choices.layer, choices.head)  # of a mean of heads, all of its layer
+        chosen = {
+            at
+            for at, one in enumerate(self._order)
+            if one == shown or (choices.head < 0 and one[0] == choices.layer)
+        }
         picture = attention_pictures.board_picture(maps, layer.num_heads, choices.scale, chosen)
         if is_new:
             self._boards = [*self._boards, (seen.step, picture)][-KEPT:]
@@ -275,6 +303,12 @@ class Attention:
         name = str(self._store.get("study.name", ""))
         told = attention_files.write(Path(path), self.seen, self.choices, name)
         self._events.post(Notice(told, "good", key="attention"))
+
+
+def _cell(layer: AttentionLayer, place: tuple[float, float]) -> tuple[int, int]:
+    """Return row and column of the query at a place 0..1 of the sample's picture."""
+    rows, columns = layer.query_shape
+    return min(int(place[1] * rows), rows - 1), min(int(place[0] * columns), columns - 1)
 
 
 def _outputs(seen: Look) -> tuple[tuple[str, str, str], ...]:

@@ -52,10 +52,11 @@ def write(path: Path, seen: Look, choices: Choices, study: str) -> str:
     found = attention_maps.mapped(seen, choices)
     layer = found.layer
     _, maps = attention_maps.board(seen, choices)
+    sample = attention_pictures.sample_picture(seen, layer, choices)
     pictures = {
-        "Sample": attention_pictures.sample_picture(seen, layer, choices),
+        **({} if sample is None else {"Sample": sample}),
         "Map": attention_pictures.map_picture(seen, found, choices),
-        "Heads": attention_pictures.board_picture(maps, layer.num_heads, choices.scale, -1),
+        "Heads": attention_pictures.board_picture(maps, layer.num_heads, choices.scale),
     }
     if kind == ".png":
         words = f"{study or 'Attention'}, {seen.attended.note or 'one sample'}. {found.words}"

@@ -22,6 +22,7 @@ from core.nn import attention_measures as measured
 from core.nn.attention import AttentionLayer
 
 DECADES = 4
+MOST_ROWS = 256  # of a region: their mean stands for all
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,8 @@ def _weights(look: Look, layer: AttentionLayer, choices: Choices) -> tuple[torch
     """Return the map of every head [H, K], NaN where a key is not visible, and all numbers of the layer's."""
     rows = torch.tensor(choices.region or (choices.query,))
     rows = rows[rows < layer.num_queries]
+    if len(rows) > MOST_ROWS:
+        rows = rows[torch.linspace(0, len(rows) - 1, MOST_ROWS).round().long()]
     if choices.method == "column":
         return layer.column(min(choices.query, layer.num_keys - 1)), None
     if choices.method in ("rollout", "relevance"):
@@ -162,18 +165,20 @@ def _words(
             if not choices.first or method == "relevance"
             else f"from layer {choices.first + 1}"
         )
-    if layer.kind == "gradcam":
-        formula, head = "relu(sum of mean(dY/dF) F), not attention", "Grad-CAM"
     query = token(layer, choices.query)
+    if layer.kind == "gradcam":
+        name, formula = "Grad-CAM", "relu(sum of mean(dY/dF) F), not attention"
+        query = f"Y is {_output(look)}"
     if choices.region:
         query = f"mean of {len(choices.region)} queries"
+        query += f", {MOST_ROWS} of them" if len(choices.region) > MOST_ROWS else ""
     if choices.second is not None:
         query = f"{query} minus {token(layer, choices.second)}"
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     span = f"{three_digits(float(low))} to {three_digits(float(high))}, sum {three_digits(total)}"
     parts = [
         f"{name}: {formula}",
-        f"{layer.name}, {head}",
+        layer.name if layer.kind == "gradcam" else f"{layer.name}, {head}",
         query,
         span,
         f"step {look.step}",
@@ -182,6 +187,25 @@ def _words(
     if float(low) < 0 and choices.second is None:
         parts.append("weights below zero: no shares of attention")
     return "; ".join(parts) + "."
+
+
+def _output(look: Look) -> str:
+    """Return what to call the output that gradients were asked for: without a wish the largest."""
+    target = look.wish.target
+    at = int(look.outputs.argmax()) if target is None else target % len(look.outputs)
+    return look.attended.names[at] if look.attended.names else f"output {at}"
+
+
+def legend(found: Map, scale: str) -> str:
+    """Say which numbers the ends of the colours stand for."""
+    low, high = three_digits(found.low), three_digits(found.high)
+    if low == high:
+        return f"about {low} everywhere (colours span {three_digits(found.high - found.low)})"
+    if found.is_signed:
+        return f"{low} (blue) to {high} (red)"
+    if scale == "log":
+        return f"{high} (bright) and {DECADES} decades below"
+    return f"{low} (dark) to {high} (bright)"
 
 
 def middle(layer: AttentionLayer) -> int:

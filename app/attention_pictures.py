@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
@@ -19,19 +20,25 @@ GAP = 3
 MOST_ACROSS = 16
 
 
-def sample_picture(look: Look, layer: AttentionLayer, choices: Choices) -> np.ndarray:
-    """Return the sample [h, w, 3] uint8 with a frame around the query, another around the second one."""
+def sample_picture(look: Look, layer: AttentionLayer, choices: Choices) -> np.ndarray | None:
+    """Return the sample [h, w, 3] uint8 with a frame around the queries, another around the second one.
+
+    A single query that is no part of a picture, such as a learned one, has nothing to be shown.
+    """
     rows, columns = layer.query_shape
     picture = look.attended.picture
     if picture is None:
+        if rows * columns == 1:
+            return None
         picture = np.full((rows, columns), 0.35)
     shown = fitted(colored(picture), (rows, columns))
-    for index, role in ((choices.second, "warning"), (choices.query, "action")):
-        if index is not None and index >= layer.prefix:
-            _frame(shown, layer, index - layer.prefix, DARK[role])
-    for index in choices.region:
-        if index >= layer.prefix:
-            _frame(shown, layer, index - layer.prefix, DARK["action"])
+    if rows * columns == 1:
+        return shown
+    second = () if choices.second is None else (choices.second,)
+    for indices, role in ((second, "warning"), (choices.region or (choices.query,), "action")):
+        places = [index - layer.prefix for index in indices if index >= layer.prefix]
+        if places:
+            _outline(shown, (rows, columns), places, DARK[role])
     return shown
 
 
@@ -56,9 +63,11 @@ def map_picture(look: Look, found: Map, choices: Choices) -> np.ndarray:
     return mixed
 
 
-def board_picture(maps: list[np.ndarray], heads: int, scale: str, chosen: int) -> np.ndarray:
-    """Return every map [rows, columns] as a thumbnail, `heads` in a row, the chosen one framed."""
-    across = max(1, min(heads, MOST_ACROSS))
+def board_picture(
+    maps: list[np.ndarray], heads: int, scale: str, chosen: Collection[int] = ()
+) -> np.ndarray:
+    """Return every map [rows, columns] as a thumbnail, the heads of a layer in a row, the chosen ones framed."""
+    across = board_across(len(maps), heads)
     down = -(-len(maps) // across)
     cell = THUMB + GAP
     ground = np.empty((down * cell + GAP, across * cell + GAP, 3), np.uint8)
@@ -68,15 +77,22 @@ def board_picture(maps: list[np.ndarray], heads: int, scale: str, chosen: int) -
         high = {"one": 1.0, "layer": whole}.get(scale, float(np.nanmax(values)))
         thumb = _resized(tinted(values, 0.0, high, scale), (THUMB, THUMB))
         top, left = GAP + at // across * cell, GAP + at % across * cell
-        if at == chosen:
+        if at in chosen:
             ground[top - GAP : top + THUMB + GAP, left - GAP : left + THUMB + GAP] = DARK["action"]
         ground[top : top + THUMB, left : left + THUMB] = thumb
     return ground
 
 
-def board_index(picture: tuple[int, int], x: float, y: float, heads: int) -> int:
+def board_across(count: int, heads: int) -> int:
+    """Return how many thumbnails stand in a row: whole layers, as many as make the board about square."""
+    heads = max(1, min(heads, MOST_ACROSS))
+    layers = range(1, max(1, MOST_ACROSS // heads) + 1)
+    return heads * min(layers, key=lambda many: max(many * heads, -(-count // (many * heads))))
+
+
+def board_index(picture: tuple[int, int], x: float, y: float, across: int) -> int:
     """Return which thumbnail of a board of (height, width) pixels a place 0..1 is in."""
-    cell, across = THUMB + GAP, max(1, min(heads, MOST_ACROSS))
+    cell = THUMB + GAP
     column = min(int(x * picture[1] / cell), across - 1)
     return int(y * picture[0] / cell) * across + column
 
@@ -121,16 +137,18 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
 
 
-def _frame(picture: np.ndarray, layer: AttentionLayer, place: int, color: tuple[int, ...]) -> None:
-    rows, columns = layer.query_shape
-    height, width = picture.shape[:2]
-    row, column = divmod(place, columns)
-    top, bottom = row * height // rows, max((row + 1) * height // rows, row * height // rows + 1)
-    left, right = (
-        column * width // columns,
-        max((column + 1) * width // columns, column * width // columns + 1),
-    )
-    thick = max(1, min(3, (bottom - top) // 6, (right - left) // 6))
-    inside = picture[top + thick : bottom - thick, left + thick : right - thick].copy()
-    picture[top:bottom, left:right] = color[:3]
-    picture[top + thick : bottom - thick, left + thick : right - thick] = inside
+def _outline(
+    picture: np.ndarray, grid: tuple[int, int], places: list[int], color: tuple[int, ...]
+) -> None:
+    """Draw a line inside the edge of some cells of a grid (rows, columns), around all of them together."""
+    chosen = np.zeros(grid[0] * grid[1], dtype=bool)
+    chosen[[place for place in places if place < len(chosen)]] = True
+    high, wide = picture.shape[0] / grid[0], picture.shape[1] / grid[1]
+    area = np.pad(_resized(chosen.reshape(grid), picture.shape[:2]), 1)
+    inside = area.copy()
+    for _ in range(max(1, min(3, int(high / 6), int(wide / 6)))):
+        inner = inside.copy()
+        inner[1:-1, 1:-1] &= inside[:-2, 1:-1] & inside[2:, 1:-1]
+        inner[1:-1, 1:-1] &= inside[1:-1, :-2] & inside[1:-1, 2:]
+        inside = inner
+    picture[(area & ~inside)[1:-1, 1:-1]] = color[:3]

@@ -71,20 +71,24 @@ def draw_plot(widget: Plot, kit: Kit, width: int, height: int) -> Drawn:
 def _legend(
     theme: Theme, widget: Plot, curves: dict[str, Any], width: int
 ) -> list[tuple[str, str]]:
-    """Return (text, curve) with as much as fits: the plot's name, the curves' names, values, unit."""
+    """Return (text, curve) with as much as fits: the plot's name, the curves' names, values, unit.
+
+    A plot without its name says nothing: the names of its curves, then their values go first.
+    """
     newest = {name: float(values[-1]) for name, (_, values) in curves.items() if len(values)}
     is_named = bool(curves) and all(name.startswith(widget.label) for name in curves)
     head = [] if is_named else [(widget.label, "")]
     unit = f" {widget.unit}" if widget.unit else ""
-    for before, after in ((head, unit), ([], unit), ([], "")):
-        parts = before + [
-            (f"{name} {_short(newest[name])}{after}" if name in newest else name, name)
-            for name in curves
-        ]
+    for has_names, after in ((True, unit), (True, ""), (False, "")):
+        parts = [*head]
+        for name in curves:
+            words = [name] if has_names or not head or name not in newest else []
+            words += [f"{_short(newest[name])}{after}"] if name in newest else []
+            parts.append((" ".join(words), name))
         needed = sum(theme.text_width(text, "caption") for text, _ in parts)
         if needed + theme.px(10) * (len(parts) - 1) <= width:
             return parts
-    return [(widget.label, "")]
+    return [(theme.shortened(widget.label, width, "caption"), "")]
 
 
 def _short(value: float) -> str:

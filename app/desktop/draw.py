@@ -8,6 +8,7 @@ A value is not pushed into a control while a hand holds it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator
@@ -159,19 +160,38 @@ class Branch:
         widths = self._widths()
         with inside(self.slot):
             for child, width in zip(children, widths, strict=True):
-                if isinstance(child, Widget):
-                    self.nodes.append(Leaf(child, self.kit, width, self.store))
-                else:
-                    self.nodes.append(Branch(child, self.kit, width, self.store, self.depth + 1))
+                with self._cell(width):
+                    self._add(child, width)
             if self.depth == 0 and not isinstance(self, Strip | Bar):
                 dpg.add_spacer(height=self.kit.theme.px(6))
+
+    def _add(self, child: Widget | Group | Row, width: int) -> None:
+        if isinstance(child, Widget):
+            self.nodes.append(Leaf(child, self.kit, width, self.store))
+        else:
+            self.nodes.append(Branch(child, self.kit, width, self.store, self.depth + 1))
+
+    @contextlib.contextmanager
+    def _cell(self, width: int) -> Iterator[None]:
+        """Keep a column as wide as the others, and its neighbours at one height.
+
+        What is drawn beside text stands on the text's line, and so would the next control beside the
+        last line of this one; an empty item below it ends that line.
+        """
+        if not (isinstance(self.described, Row) and self.described.columns):
+            yield
+            return
+        with dpg.group() as cell:
+            yield
+            dpg.add_spacer(width=width, height=1)
+        dpg.bind_item_theme(cell, self.kit.theme.control())
 
     def _widths(self) -> list[int]:
         count = len(self.described.children)
         if isinstance(self.described, Group):
             return [self.width] * count
-        gap = self.kit.theme.px(8)
-        return [(self.width - gap * (count - 1)) // max(count, 1)] * count
+        gap, columns = self.kit.theme.px(8), max(count, self.described.columns, 1)
+        return [(self.width - gap * (columns - 1)) // columns] * count
 
     def update(self, described: Any, changed: frozenset[str]) -> bool:
         """Bring the screen up to date; False where something else is asked for in this place."""

@@ -17,6 +17,7 @@ from app.panels.words import is_number
 
 ACROSS, DOWN = 96, 64  # pixels of a thumbnail in the texture
 MOST = 120  # thumbnails; more make a long list and no better choice
+DRAG_PX = 6  # a hand that moves less has clicked
 IN_A_ROW = 16  # of the texture, which keeps it below 1600 x 600
 
 
@@ -218,10 +219,10 @@ def draw_picture(widget: Picture, kit: Kit, width: int) -> Drawn:
             if widget.action is None:
                 item = dpg.add_image(texture[0], **size)
             else:
-                item = dpg.add_image_button(
-                    texture[0], callback=lambda: _point(widget, kit, item, _how()), **size
-                )
+                item = dpg.add_image_button(texture[0], **size)
                 dpg.bind_item_theme(item, kit.theme.thumbnail())
+                if not widget.follows:
+                    dpg.set_item_callback(item, lambda: _point(widget, kit, item, _how()))
                 if hasattr(widget.action, "how"):
                     _listen(widget, kit, item, handlers)
             kit.tooltip(widget, item)
@@ -230,15 +231,49 @@ def draw_picture(widget: Picture, kit: Kit, width: int) -> Drawn:
 
 
 def _listen(widget: Picture, kit: Kit, item: int | str, handlers: list[int | str]) -> None:
-    """Post where the right button clicks and, for a picture that follows, where the pointer is."""
+    """Post where the right button clicks and, for a picture that follows, what the pointer does in it."""
     with dpg.item_handler_registry() as registry:
         dpg.add_item_clicked_handler(
             button=dpg.mvMouseButton_Right, callback=lambda: _point(widget, kit, item, "column")
         )
         if widget.follows:
-            dpg.add_item_hover_handler(callback=lambda: _point(widget, kit, item, "hover"))
+            hand = _Hand(widget, kit, item)
+            dpg.add_item_hover_handler(callback=hand.move)
+            dpg.add_item_activated_handler(callback=hand.press)
+            dpg.add_item_deactivated_handler(callback=hand.release)
     dpg.bind_item_handler_registry(item, registry)
     handlers.append(registry)
+
+
+class _Hand:
+    """A pointer that clicks into a picture or drags over it; areas are posted while it moves."""
+
+    def __init__(self, widget: Picture, kit: Kit, item: int | str) -> None:
+        self.widget, self.kit, self.item = widget, kit, item
+        self.began: tuple[float, float] | None = None  # in pixels of the window
+        self.is_dragging = False
+
+    def press(self) -> None:
+        """Begin a click, or a drag."""
+        self.began, self.is_dragging = tuple(dpg.get_mouse_pos(local=False)), False
+
+    def move(self) -> None:
+        """Follow the pointer."""
+        if self.began is None:
+            _point(self.widget, self.kit, self.item, "hover")
+            return
+        x, y = dpg.get_mouse_pos(local=False)
+        self.is_dragging |= max(abs(x - self.began[0]), abs(y - self.began[1])) > DRAG_PX
+        if self.is_dragging:
+            (left, top), (right, bottom) = _place(self.item, self.began), _place(self.item, (x, y))
+            self.kit.post(self.widget.action, x=left, y=top, how="area", to_x=right, to_y=bottom)
+
+    def release(self) -> None:
+        """End it."""
+        self.move()
+        if not self.is_dragging and self.began is not None:
+            _point(self.widget, self.kit, self.item, _how())
+        self.began = None
 
 
 def _how() -> str:
@@ -251,11 +286,15 @@ def _how() -> str:
 
 def _point(widget: Picture, kit: Kit, item: int | str, how: str) -> None:
     """Post the pointer's place in a picture, 0 to 1 from its left and top."""
-    (left, top), (wide, high) = dpg.get_item_rect_min(item), dpg.get_item_rect_size(item)
-    x, y = dpg.get_mouse_pos(local=False)
-    place = ((x - left) / max(wide, 1), (y - top) / max(high, 1))
-    across, down = (min(max(value, 0.0), 0.999) for value in place)
+    across, down = _place(item, tuple(dpg.get_mouse_pos(local=False)))
     kit.post(widget.action, x=across, y=down, how=how)
+
+
+def _place(item: int | str, pixel: tuple[float, ...]) -> tuple[float, float]:
+    """Return where a pixel of the window is in a picture, 0 to 1; the edge for one outside."""
+    (left, top), (wide, high) = dpg.get_item_rect_min(item), dpg.get_item_rect_size(item)
+    across, down = (pixel[0] - left) / max(wide, 1), (pixel[1] - top) / max(high, 1)
+    return min(max(across, 0.0), 0.999), min(max(down, 0.0), 0.999)
 
 
 def _atlas(images: list[np.ndarray]) -> np.ndarray:

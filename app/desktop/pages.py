@@ -10,7 +10,7 @@ from app.desktop.arrange import Area, Arrangement
 from app.desktop.draw import Branch, PanelDrawer, Strip
 from app.desktop.kit import Item, Kit
 from app.desktop.theme import SCROLLBAR
-from app.panels import layout
+from app.panels import gallery, layout
 from app.panels.layout import Panel
 from app.store import Store
 
@@ -175,7 +175,7 @@ class StudyPage(ScenePage):
 
 
 class StartPage:
-    """Name, ways to begin on the left; what was open, this machine and notices on the right."""
+    """Name, ways to begin, what was open and this machine on the left; the studies on the right."""
 
     def __init__(self, kit: Kit, store: Store) -> None:
         self.kit = kit
@@ -185,10 +185,10 @@ class StartPage:
             self.head = head
             kit.text("HyRF Studio", "text", "display")
         dpg.bind_item_theme(head, kit.theme.ground("window", (0, 0)))
-        first, rest = layout.START[:2], layout.START[2:]
+        first = tuple(panel for panel in layout.START if panel is not gallery.panel)
         self.tallest = 1
         self.left = Column(kit, store, first, padding=(20, 10), is_card=True)
-        self.right = Column(kit, store, rest, padding=(20, 10), is_card=True)
+        self.right = Column(kit, store, (gallery.panel,), padding=(20, 10), is_card=True)
 
     def place(self, width: int, top: int, bottom: int) -> None:
         """Stand in the middle between two heights."""

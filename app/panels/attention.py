@@ -48,17 +48,23 @@ def panel(store: Store) -> Group:
 
 def _rows(widgets: tuple[Widget, ...]) -> tuple[Row, ...]:
     """Put controls side by side, a few in a row."""
-    return tuple(Row(widgets[at : at + ACROSS]) for at in range(0, len(widgets), ACROSS))
+    starts = range(0, len(widgets), ACROSS)
+    return tuple(Row(widgets[at : at + ACROSS], columns=ACROSS) for at in starts)
 
 
 def _maps(store: Store) -> tuple[Widget | Row, ...]:
+    is_cam = store.get("attention.kind") == "gradcam"
     sample = Picture(
         key="attention.sample_picture",
-        tooltip="Click: the query. Shift: compare with another. Ctrl: add to a region. Right: who looks here",
+        tooltip="Click: the query. Drag: the mean of a region, Ctrl adds to it. Shift: compare with another. "
+        "Right: who looks here",
         height=PICTURE,
         action=PointAt("sample"),
         follows=True,
     )
+    if is_cam:
+        tip = "The sample that is looked at"
+        sample = Picture(key="attention.sample_picture", tooltip=tip, height=PICTURE)
     found = Picture(key="attention.map_picture", tooltip="Where it looks", height=PICTURE)
     board = Picture(
         key="attention.board_picture",
@@ -66,15 +72,24 @@ def _maps(store: Store) -> tuple[Widget | Row, ...]:
         height=PICTURE,
         action=PointAt("board"),
     )
-    is_cam = store.get("attention.kind") == "gradcam"
-    shown = (found, board) if is_cam else (sample, found, board)
+    method = "Grad-CAM" if is_cam else METHODS[store.get("attention.method", "row")][0]
+    shown: tuple[tuple[str, Picture], ...] = (
+        ("Sample" if is_cam else "Sample and query", sample),
+        (f"{method}: {store.get('attention.legend', '')}", found),
+        ("Every layer" if is_cam else "Every head, layer by layer", board),
+    )
+    if store.get("attention.sample_picture") is None:
+        shown = shown[1:]
+    captions = tuple(Text(tint="secondary", text=text) for text, _ in shown)
+    pictures = tuple(picture for _, picture in shown)
     words: tuple[Widget, ...] = (
         Text(tint="secondary", text="What is shown.", key="attention.words"),
     )
     if count := int(store.get("attention.sinks", 0)):
         text = f"{count} keys take more than half of the weight of most queries (sinks)."
         words += (Text(tint="warning", text=text),)
-    return (Row(shown), *words)
+    columns = len(shown)
+    return (Row(captions, columns), Row(pictures, columns), *words)
 
 
 def _choices(store: Store) -> tuple[Widget, ...]:
@@ -91,33 +106,14 @@ def _choices(store: Store) -> tuple[Widget, ...]:
         found.append(
             _slider("Query", "query", queries - 1, "Token whose row is shown; prefix first")
         )
+    found += _sources(tuple(layers), heads, methods)
     found += [
-        _choice(
-            "Layer",
-            "layer",
-            tuple(range(len(layers))),
-            tuple(layers),
-            "Also by a click on the board",
-        ),
-        _choice(
-            "Head",
-            "head",
-            (MEAN, MAX, *range(len(heads))),
-            ("mean of all", "largest of all", *heads),
-            "One head, or all of them put together",
-        ),
-        _choice(
-            "Show", "method", methods, tuple(METHODS[m][0] for m in methods), "How the map is made"
-        ),
         _choice(
             "Colours",
             "scale",
             tuple(SCALES),
             tuple(SCALES.values()),
             "What the brightest colour is",
-        ),
-        _choice(
-            "Order of heads", "order", ORDERS, ORDERS, "How the board is sorted, smallest first"
         ),
         _slider(
             "Strongest share",
@@ -138,6 +134,26 @@ def _choices(store: Store) -> tuple[Widget, ...]:
         )
         found.append(hides)
     return tuple(found)
+
+
+def _sources(
+    layers: tuple[str, ...], heads: tuple[str, ...], methods: tuple[str, ...]
+) -> list[Widget]:
+    """Return the choices of layer, head and method, as far as there is something to choose."""
+    found: list[Widget] = []
+    if len(layers) > 1:
+        places = tuple(range(len(layers)))
+        found.append(_choice("Layer", "layer", places, layers, "Also by a click on the board"))
+    if len(heads) > 1:
+        values, names = (MEAN, MAX, *range(len(heads))), ("mean of all", "largest of all", *heads)
+        tip = "One head, or all of them put together"
+        found.append(_choice("Head", "head", values, names, tip))
+        tip = "How the board is sorted, smallest first"
+        found.append(_choice("Order of heads", "order", ORDERS, ORDERS, tip))
+    if len(methods) > 1:
+        names = tuple(METHODS[method][0] for method in methods)
+        found.append(_choice("Show", "method", methods, names, "How the map is made"))
+    return found
 
 
 def _tries(store: Store) -> tuple[Widget, ...]:

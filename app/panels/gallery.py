@@ -8,7 +8,7 @@ from app.panels.words import named, shortened
 from app.store import Store
 
 FEW = 12  # studies; with more than these the families are folded
-THUMBNAIL_HIGH = 64
+THUMBNAIL_HIGH = 48
 
 
 def panel(store: Store) -> Group:
@@ -39,4 +39,5 @@ def _study(name: str, title: str, paper: str, claims: str) -> tuple[Row | Text, 
     picture = Picture(
         key=f"gallery.{name}", tooltip=f"Open {short}", height=THUMBNAIL_HIGH, action=action
     )
-    return Row((picture, opener)), Text(tint="secondary", text=f"{claims}. {paper}")
+    known = f"{claims[:1].upper()}{claims[1:]}. {paper}"
+    return Row((picture, opener)), Text(tint="secondary", text=known)

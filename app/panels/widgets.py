@@ -147,7 +147,8 @@ class Picture(Widget):
     """A picture; the store's value is an image [h, w, 3] uint8, drawn no taller than `height`; a click posts.
 
     The action gets the place, `x` and `y` from 0 to 1, and `how`: click, second (with Shift), region
-    (with Ctrl) or column (right button); while the pointer `follows`, also hover.
+    (with Ctrl) or column (right button). One that `follows` the pointer also posts hover, and area
+    while the pointer drags, with the other corner as `to_x` and `to_y`.
     """
 
     height: int = 360
@@ -173,6 +174,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """Widgets side by side."""
+    """Widgets side by side; with `columns` each in one of so many, all as wide, however narrow it is."""
 
     children: tuple[Widget, ...]
+    columns: int = 0

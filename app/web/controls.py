@@ -13,6 +13,7 @@ from typing import Any
 import viser
 
 from app.actions import Action, SetKnob, completed
+from app.store import Store
 
 Post = Callable[[Action, "int | None"], None]
 """Hand an action to the session; the number is the browser it came from."""
@@ -54,6 +55,15 @@ class Control:
             )
             # Above everything else: an element between two buttons would part them.
             self.keep(self.gui.add_html(rule, order=-1.0))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The store's keys that are shown."""
+        return (self.widget.key,) if self.widget.key else ()
+
+    def read(self, store: Store) -> Any:
+        """Return what is to be shown."""
+        return store.get(self.widget.key) if self.widget.key else None
 
     @property
     def is_busy(self) -> bool:

@@ -40,8 +40,10 @@ KINDS: dict[type[w.Widget], type[Control]] = {
 }
 
 
-def control(gui: viser.GuiApi, widget: w.Widget, order: float, post: Post) -> Control:
-    """Create the control of a widget in the current container."""
+def control(gui: viser.GuiApi, widget: w.Widget | Row, order: float, post: Post) -> Control:
+    """Create the control of a widget, or of pictures side by side, in the current container."""
+    if isinstance(widget, Row):
+        return lists.Side(gui, widget, order, post)
     if isinstance(widget, w.Choice):
         return (inputs.Radio if widget.is_radio else inputs.Dropdown)(gui, widget, order, post)
     return KINDS[type(widget)](gui, widget, order, post)
@@ -51,7 +53,7 @@ def control(gui: viser.GuiApi, widget: w.Widget, order: float, post: Post) -> Co
 class Node:
     """A widget or a group that stands on the page."""
 
-    description: Widget | Group
+    description: Widget | Group | Row
     order: float
     share: float = 1.0
     control: Control | None = None
@@ -59,7 +61,7 @@ class Node:
     children: list[Node] = field(default_factory=list)
     is_due: bool = True
 
-    def fits(self, description: Widget | Group) -> bool:
+    def fits(self, description: Widget | Group | Row) -> bool:
         """Return whether this node can stay for a description."""
         if isinstance(self.description, Group):
             return isinstance(description, Group) and description.title == self.description.title
@@ -111,7 +113,7 @@ class Drawer:
         self,
         container: Container,
         nodes: list[Node],
-        wanted: Sequence[tuple[Widget | Group, float, float]],
+        wanted: Sequence[tuple[Widget | Group | Row, float, float]],
     ) -> None:
         """Make `nodes` stand for the `wanted` (description, order, share), reusing what fits."""
         spare, arranged = list(nodes), []
@@ -149,20 +151,22 @@ class Drawer:
             if node.control is None:
                 self._show(node.folder, node.children, changed)
                 continue
-            key = node.control.widget.key
-            if key in changed or node.control.was_touched:
+            if changed.intersection(node.control.keys) or node.control.was_touched:
                 node.control.was_touched, node.is_due = False, True
             if node.is_due and not node.control.is_busy:
                 node.is_due = False
                 with container:
-                    node.control.show(self.store.get(key) if key else None)
+                    node.control.show(node.control.read(self.store))
 
 
-def _in_order(group: Group) -> list[tuple[Widget | Group, float, float]]:
-    """Return the children with their order and share of the width; buttons of a row share it."""
-    places: list[tuple[Widget | Group, float, float]] = []
+def _in_order(group: Group) -> list[tuple[Widget | Group | Row, float, float]]:
+    """Return the children with their order and share of the width; buttons of a row share it, pictures are one."""
+    places: list[tuple[Widget | Group | Row, float, float]] = []
     for index, child in enumerate(group.children):
         if not isinstance(child, Row):
+            places.append((child, index, 1.0))
+            continue
+        if child.columns and all(isinstance(widget, w.Picture) for widget in child.children):
             places.append((child, index, 1.0))
             continue
         is_narrow = all(isinstance(widget, w.Button) for widget in child.children)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from app.palette import DARK
+from app.store import Store
 from app.web import html
 from app.web.controls import Control
 
@@ -67,6 +68,50 @@ class Picture(Control):
             self.image.image = value
         else:
             self.image = self.keep(self.gui.add_image(value, format="png", order=self.order))
+
+
+class Side(Control):
+    """Pictures of a row as one: viser puts everything below each other, and the page would not hold them."""
+
+    CELL, GAP = 360, 12  # pixels
+
+    def _build(self) -> None:
+        self.image: Any = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The store's keys that are shown."""
+        return tuple(picture.key for picture in self.widget.children)
+
+    def read(self, store: Store) -> Any:
+        """Return the pictures."""
+        return tuple(store.get(key) for key in self.keys)
+
+    def _show(self, value: Any) -> None:
+        pictures = [self._grown(picture) for picture in value if picture is not None]
+        if not pictures:
+            self.remove()
+            self.image = None
+            return
+        high = max(picture.shape[0] for picture in pictures)
+        wide = max(self.CELL, *(picture.shape[1] for picture in pictures), 0) + self.GAP
+        whole = np.empty((high, wide * len(pictures) - self.GAP, 3), np.uint8)
+        whole[:] = DARK["panel"]
+        for at, picture in enumerate(pictures):
+            height, width = picture.shape[:2]
+            whole[:height, at * wide : at * wide + width] = picture
+        if self.image is not None:
+            self.image.image = whole
+        else:
+            self.image = self.keep(self.gui.add_image(whole, format="png", order=self.order))
+
+    def _grown(self, picture: np.ndarray) -> np.ndarray:
+        """Enlarge a small picture, taking the nearest pixels."""
+        high, wide = picture.shape[:2]
+        times = max(1.0, self.CELL / max(high, wide))
+        rows = ((np.arange(round(high * times)) + 0.5) / times).astype(int)
+        columns = ((np.arange(round(wide * times)) + 0.5) / times).astype(int)
+        return picture[rows[:, None], columns[None, :]]
 
 
 class Notices(Control):

@@ -8,6 +8,7 @@ The first line of its docstring is its title; a line that begins with "Paper:" n
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import tokenize
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from core.base.errors import ConfigError
 
 PAPER = "Paper:"
+PARSE_TRIES = 20
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
 
 
@@ -86,7 +88,7 @@ def facts(entry: StudyEntry, root: Path = STUDIES) -> StudyFacts:
     """Read what a gallery shows: `variants` of the study's class, and the name of every `Claim(...)`."""
     variants: tuple[str, ...] = ()
     claims: list[str] = []
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sources(entry, root)]
+    trees = [_parsed(path) for path in sources(entry, root)]
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.ClassDef) and not variants:
             variants = _literal(node, "variants")
@@ -98,6 +100,15 @@ def facts(entry: StudyEntry, root: Path = STUDIES) -> StudyFacts:
     papers = [line.removeprefix(PAPER).strip() for line in lines if line.startswith(PAPER)]
     paper = papers[0] if papers else _in_brackets(entry.title)
     return StudyFacts(entry.name, entry.family, entry.title, paper, variants, tuple(claims))
+
+
+def _parsed(path: Path) -> ast.Module:
+    """Parse a file; again where another thread's parsing disturbed it, which Python 3.11 allows."""
+    text = path.read_text(encoding="utf-8")
+    for _ in range(PARSE_TRIES):
+        with contextlib.suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
 
 
 def _literal(owner: ast.ClassDef, name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ from core.nn.attention_measures import evaluating, modules_of, shuffled
 from core.study import Attended, Study
 
 NOTHING = Changes()
-EVERY_S, SHARE = 1.0, 0.05  # of the training's time at most goes into looking
+EVERY_S, SHARE = 1.0, 0.04  # of the training's time at most goes into looking
 
 
 @dataclass(frozen=True)
@@ -52,31 +53,43 @@ class Look:
 
 
 class Looker:
-    """Looks again while training goes on, as long as somebody wishes; what it sees waits in `looks`."""
+    """Looks again while training goes on, as long as somebody wishes; what it sees waits in `looks`.
 
-    def __init__(self, events: EventQueue, clock: Callable[[], float]) -> None:
+    The share holds of time that passes and of processor time: where others use the processor, most
+    of the time between two looks is not the training's.
+    """
+
+    def __init__(
+        self,
+        events: EventQueue,
+        clock: Callable[[], float],
+        spent: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.looks = Latest[Look]()
-        self._events, self._clock = events, clock
+        self._events, self._clock, self._spent = events, clock, spent
         self.wish(None)
 
     def wish(self, wish: Wish | None) -> None:
         """Choose what is looked at from now on; None for nothing."""
         self._wish, self._looked_s, self._cost_s = wish, -math.inf, 0.0
+        self._spent_s, self._work_s = -math.inf, 0.0  # processor time: then, and what a look costs
         self.looks.clear()
 
     def refresh(self, study: Study, step: int) -> None:
         """Look, if it is time to; a mistake there is told and ends the looking, not the training."""
-        began = self._clock()
+        if self._wish is None or self.looks.is_fresh:
+            return
+        began, spent = self._clock(), self._spent()
         pause_s = max(EVERY_S, self._cost_s / SHARE)
-        if self._wish is None or self.looks.is_fresh or began - self._looked_s < pause_s:
+        if began - self._looked_s < pause_s or spent - self._spent_s < self._work_s / SHARE:
             return
         try:
             self.looks.put(look(study, self._wish, step))
         except Exception as error:
             self._events.post(failure("attention", error))
             self._wish = None
-        self._looked_s = self._clock()
-        self._cost_s = self._looked_s - began
+        self._looked_s, self._spent_s = self._clock(), self._spent()
+        self._cost_s, self._work_s = self._looked_s - began, self._spent_s - spent
 
 
 def look(study: Study, wish: Wish, step: int = 0) -> Look:

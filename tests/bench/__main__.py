@@ -22,6 +22,7 @@ BENCHES = {
     "floor": "the least work of a step against what this machine can do at most",
     "startup": "until --help, a window, a frame, a training step; cold and warm kernels",
     "live": "distinct pictures a second and lag in a window and a browser, while training",
+    "looking": "how much slower a study trains while its attention is looked at",
     "viewing": "what a moving picture costs, stage by stage",
     "memory": "peak memory of training many Gaussians, phase by phase",
     "compression": "bytes against quality: .hyrf against other formats of the baseline's splats",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dearpygui.dearpygui as dpg
 import numpy as np
+import pytest
 from driver import below
 from windowed import windowed
 
@@ -81,6 +82,34 @@ def test_a_clicked_thumbnail_opens_its_study(driver):
 
 
 @windowed
+def test_a_drag_over_a_picture_says_which_rectangle_even_when_it_ends_outside(driver):
+    store = Store()
+    store.set("p", np.full((40, 60, 3), 120, np.uint8))
+    stage = driver.open_widget(
+        Picture(key="p", height=120, action=PointAt("sample"), follows=True), store
+    )
+    (button,) = stage.items("mvImageButton")
+    driver.move(*driver.place(button, (0.25, 0.75)))
+    driver.frames(3)
+    stage.take()
+    driver.press(1)
+    driver.frames(3)
+    for place in ((0.4, 0.5), (0.6, 0.3), (1.4, 0.25)):
+        driver.move(*driver.place(button, place))
+        driver.frames(3)
+    driver.release(1)
+    driver.frames(4)
+    posted = stage.take()
+    assert {action.how for action in posted} <= {"hover", "area"}
+    last = [action for action in posted if action.how == "area"][-1]
+    assert (last.x, last.y) == pytest.approx((0.25, 0.75), abs=0.05)
+    assert (last.to_x, last.to_y) == pytest.approx((1.0, 0.25), abs=0.05)
+    driver.move(*driver.place(button, (0.5, 0.5)))
+    driver.frames(3)
+    assert {action.how for action in stage.take()} == {"hover"}
+
+
+@windowed
 def test_a_click_says_where_in_the_picture_and_with_which_key_or_button(driver):
     store = Store()
     store.set("p", np.full((40, 60, 3), 120, np.uint8))
@@ -95,5 +124,6 @@ def test_a_click_says_where_in_the_picture_and_with_which_key_or_button(driver):
     driver.frames(3)
     (click,) = [action for action in stage.take() if action.how == "click"]
     assert click.picture == "sample"
+    assert not [action for action in stage.take() if action.how == "area"]
     assert abs(click.x - 0.5) < 0.05
     assert abs(click.y - 0.5) < 0.05

@@ -60,7 +60,7 @@ def chosen(session, key, value):
 def test_a_sample_its_map_and_its_words_are_shown(watched):
     store = watched.store
     assert store.get("attention.layers") == ("pooling",)
-    for name in ("sample", "map", "board"):
+    for name in ("map", "board"):
         assert store.get(f"attention.{name}_picture").ndim == 3
     assert "sum 1.00" in store.get("attention.words")
     assert len(store.get("attention.statistics")) == len(store.get("attention.heads"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+from PIL import Image
 from test_web_draw import Panel
 
 from app.panels import study
-from app.panels.widgets import Picture
+from app.panels.widgets import Picture, Row
 from app.probes import publish
 from app.store import Store
 from core.study import Probe
@@ -52,3 +55,23 @@ def test_a_newer_picture_takes_the_place_of_the_shown_one(serve, monkeypatch):
     (second,) = of_kind(panel, "GuiImageMessage")
     assert second["uuid"] == before[0]
     assert second["_data"] != before[1]
+
+
+def test_pictures_of_a_row_stand_beside_each_other_and_follow_the_store(serve, monkeypatch):
+    row = Row((Picture(key="p"), Picture(key="q")), columns=2)
+    dark, light = np.zeros((40, 60, 3), np.uint8), np.full((20, 20, 3), 250, np.uint8)
+    panel = Panel(serve, monkeypatch, row, p=dark, q=light)
+    (shown,) = of_kind(panel, "GuiImageMessage")
+    whole = decoded(shown["_data"])
+    assert whole.shape[1] > 1.9 * 360
+    assert whole[10, 10].max() < 10
+    assert whole[10, 380].min() > 240
+    panel.serving.set(q=dark)
+    panel.settle()
+    (shown,) = of_kind(panel, "GuiImageMessage")
+    assert decoded(shown["_data"])[10, 380].max() < 10
+
+
+def decoded(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
