@@ -49,7 +49,7 @@ class RobotConfig(Config):
             "rays": 96,
             "samples": 16,
             "gaussians": 300,
-            "steps": 200,
+            "steps": 400,
             "cells": 24,
             "trials": 4,
             "pose_steps": 20,

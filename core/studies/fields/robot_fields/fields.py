@@ -27,9 +27,10 @@ CLAMP = 0.1  # of a distance that is learned (Park et al. 2019, eq. 4)
 EIKONAL = 0.1
 OFF_SURFACE, FADE = 0.01, 100.0  # weight and rate of exp(-rate |s|) away from the surface
 DENSITY = 25.0  # of a softplus of one
+CLEAR = 4.0  # taken off a network's number: a field begins as haze of 0.5 per scene unit, which rays pass
 CELLS = 24  # of the grid that rays skip empty space with
 GRID_EVERY = 16
-FADING = 0.6  # of the grid: at the usual 0.95 it holds what a field begins with for 1600 steps
+FADING = 0.6  # of the grid: at the usual 0.95 it holds what a field begins with for 700 steps
 NEAR_SHARE = 0.5  # of the points lie close to the surface, by so much:
 NEAR_SPREAD = 0.08
 CLOUD_CELLS = 40  # of the grid that a level's threshold is found on
@@ -140,7 +141,7 @@ class RadianceField(Field):
 
     def density(self, raw: torch.Tensor) -> torch.Tensor:
         """Return the density that a network's number means."""
-        return DENSITY * nn.functional.softplus(raw - 1)
+        return DENSITY * nn.functional.softplus(raw - CLEAR)
 
     def __call__(self, points: torch.Tensor, directions: torch.Tensor | None = None):
         """Return density [P] and colours [P, 3]; the object looks the same from all sides."""

@@ -27,6 +27,10 @@ GRASPS = 200  # surface points a grasp is tried at
 FALL_S = 0.6
 FROM = (-0.45, -0.3, 0.2)  # where the cube falls from: onto the plate, where a fall is no chaos
 CELLS = 48
+ALONG = "distance, scene units"
+BANDS = 10.0  # radians of colour to a scene unit
+EVERY = 10  # steps of a fall between those that are drawn
+BOX_NOTE = "The whole box: z from 1 at the top to -1, x from -1 to 1"
 
 
 @torch.no_grad()
@@ -57,16 +61,27 @@ def probes(field: Any, shape: Shape, test: Views) -> tuple[Probe, ...]:
     points = _slice()
     side = (SIDE, SIDE)
     inside = field.inside(points).reshape(side).numpy()
-    found.append(Probe("Inside, slice at y = 0", "heat", inside, ("z", "x")))
+    found.append(
+        Probe("Inside, slice at y = 0", "heat", inside, ("z", "x"), note=f"{BOX_NOTE}. Probability")
+    )
     if field.is_metric:
-        bands = (field.distance(points) * 10).reshape(side).sin().numpy()
-        found.append(Probe("Lines of equal distance", "heat", bands, ("z", "x"), is_signed=True))
+        bands = (field.distance(points) * BANDS).reshape(side).sin().numpy()
+        name, wave = "Lines of equal distance", 2 * np.pi / BANDS
+        note = f"{BOX_NOTE}. Sine of the distance: red outside and blue inside the surface, again every {wave:.2f}"
+        found.append(Probe(name, "heat", bands, ("z", "x"), is_signed=True, note=note))
         error = field.network.slopes(points).norm(dim=-1).reshape(side) - 1
         found.append(
-            Probe("Length of the slope less 1", "heat", error.numpy(), ("z", "x"), is_signed=True)
+            Probe(
+                "Length of the slope less 1",
+                "heat",
+                error.numpy(),
+                ("z", "x"),
+                is_signed=True,
+                note="White where the field grows as a distance does",
+            )
         )
     truth = (shape.distance(points) < 0).float().reshape(side).numpy()
-    found.append(Probe("The object, slice at y = 0", "heat", truth, ("z", "x")))
+    found.append(Probe("The object, slice at y = 0", "heat", truth, ("z", "x"), note=BOX_NOTE))
     return tuple(found)
 
 
@@ -93,16 +108,14 @@ def ray(field: Any, camera: Camera, row: int, column: int) -> tuple[Probe, ...]:
         left = 1 - found.weights.cumsum(dim=-1)
         rows = torch.cat((found.weights, left)).numpy()
         series = ("weight", "what is left of the ray")
-        note = f"expected at {float(found.depth):.3f}"
-        return (
-            Probe(
-                "Along a ray", "curve", rows, ("series", "sample"), {"series": series}, note=note
-            ),
-        )
+        note = f"pixel ({column}, {row}): expected at {float(found.depth):.3f}"
+        ticks = {"series": series, ALONG: tuple(found.distances[0].tolist())}
+        return (Probe("Along a ray", "curve", rows, ("series", ALONG), ticks, note=note),)
     rays = rays_in_box(origins, along, BOX)
     places = torch.linspace(0, 1, SIDE) * (rays.far - rays.near) + rays.near
     values = field.inside(rays.at(places[None]).reshape(-1, 3))[None].numpy()
-    return (Probe("Along a ray", "curve", values, ("series", "sample"), {"series": ("inside",)}),)
+    ticks = {"series": ("inside",), ALONG: tuple(places.tolist())}
+    return (Probe("Along a ray", "curve", values, ("series", ALONG), ticks),)
 
 
 def scenario(study: Any, task: str, query: Mapping[str, Any]) -> tuple[Probe, ...]:
@@ -141,8 +154,12 @@ def _pose(study: Any) -> tuple[Probe, ...]:
             moved = small.moved(pose.exponential(xi)[0].double().numpy() @ camera.camera_to_world)
             losses[row, column] = float((picture(study.field, moved) - wanted).square().mean())
     overlay = (0.5 * picture(study.field, camera) + 0.5 * target).numpy()
+    note = (
+        f"Yaw from {-YAW:g} to {YAW:g} degrees, shift from {-SHIFT:g} to {SHIFT:g}: "
+        "the true pose is in the middle"
+    )
     return (
-        Probe("Error over yaw and shift along x", "heat", losses, ("yaw", "shift")),
+        Probe("Error over yaw and shift along x", "heat", losses, ("yaw", "shift"), note=note),
         Probe("Field over picture", "image", overlay, ("y", "x", "channel")),
     )
 
@@ -154,24 +171,18 @@ def _plan(study: Any) -> tuple[Probe, ...]:
     second = planning.refined(study.field, first)
     with torch.no_grad():
         rows = [planning.clearances(study.shape.distance, path)[0] for path in (first, second)]
-    names = ("shortest on voxels", "refined")
+    names = ("shortest on voxels", "refined", "to be kept")
     bends = [
         float((path[:, 2:] - 2 * path[:, 1:-1] + path[:, :-2]).square().sum())
         for path in (first, second)
     ]
     least = [float(row.min()) for row in rows]
     note = f"bend {bends[0]:.4f} before, {bends[1]:.4f} after; least {least[0]:.3f}, {least[1]:.3f}"
+    rows.append(torch.full_like(rows[0], planning.MARGIN))
+    axis = "share of the path"
+    ticks = {"series": names, axis: tuple(torch.linspace(0, 1, len(rows[0])).tolist())}
     values = torch.stack(rows).numpy()
-    return (
-        Probe(
-            "Clearance along a path",
-            "curve",
-            values,
-            ("series", "time"),
-            {"series": names},
-            note=note,
-        ),
-    )
+    return (Probe("Clearance along a path", "curve", values, ("series", axis), ticks, note=note),)
 
 
 def _grasp(study: Any) -> tuple[Probe, ...]:
@@ -192,17 +203,11 @@ def _drop(study: Any) -> tuple[Probe, ...]:
     start = torch.tensor(FROM)
     distances = (distance_of(study.field, CELLS), study.shape.distance)
     trails = [contact.drop(distance, start, FALL_S) for distance in distances]
-    rows = torch.stack([trail[::10, 2] for trail in trails]).numpy()
+    rows = torch.stack([trail[::EVERY, 2] for trail in trails]).numpy()
     apart = float((trails[0][-1] - trails[1][-1]).norm())
     note = f"after {FALL_S:g} s they lie {apart:.3f} apart"
     names = ("on the field", "on the object")
-    return (
-        Probe(
-            "Height of a falling cube",
-            "curve",
-            rows,
-            ("series", "time"),
-            {"series": names},
-            note=note,
-        ),
-    )
+    seconds = torch.arange(rows.shape[1]) * EVERY * contact.TIME_STEP
+    ticks = {"series": names, "seconds": tuple(seconds.tolist())}
+    axes = ("series", "seconds")
+    return (Probe("Height of a falling cube", "curve", rows, axes, ticks, note=note),)

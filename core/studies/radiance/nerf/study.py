@@ -74,7 +74,7 @@ class NerfConfig(Config):
             "rays": 128,
             "coarse": 12,
             "fine": 12,
-            "steps": 120,
+            "steps": 300,
         },
         "full": {},
         "paper": {
@@ -268,9 +268,11 @@ class NerfStudy(Study):
         pictures = np.stack((seen[..., :3].clip(0, 1), small.image() / np.float32(255)))
         names = ("learned", "photograph")
         axes = ("picture", "y", "x", "channel")
+        near = 1 / np.maximum(seen[..., 4], self.space.near)
+        note = "1 / expected distance in scene units"
         return (
             Probe("Held-out view", "image", pictures, axes, {"picture": names}),
-            Probe("Nearness", "heat", 1 / np.maximum(seen[..., 4], self.space.near), ("y", "x")),
+            Probe("Nearness", "heat", near, ("y", "x"), note=note),
             self._ray(small.camera, small.camera.height // 2, small.camera.width // 2),
         )
 
@@ -289,10 +291,10 @@ class NerfStudy(Study):
         left = 1 - found.weights.cumsum(dim=-1)
         rows = torch.cat((found.weights, left)).cpu().numpy()
         note = f"pixel ({column}, {row}): expected at {float(found.depth):.3f} scene units"
+        axes = ("series", "distance, scene units")
         names = ("weight", "what is left of the ray")
-        return Probe(
-            "Along a ray", "curve", rows, ("series", "sample"), {"series": names}, note=note
-        )
+        ticks = {axes[0]: names, axes[1]: tuple(found.distances[0].tolist())}
+        return Probe("Along a ray", "curve", rows, axes, ticks, note=note)
 
     def snapshot(self) -> RayScene:
         """Return frozen copies of both networks as a scene."""
