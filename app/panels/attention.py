@@ -80,6 +80,8 @@ def _maps(store: Store) -> tuple[Widget | Row, ...]:
     )
     if store.get("attention.sample_picture") is None:
         shown = shown[1:]
+    if len(store.get("attention.layers", ())) == len(store.get("attention.heads", ())) == 1:
+        shown = shown[:-1]  # the map itself is all there is
     captions = tuple(Text(tint="secondary", text=text) for text, _ in shown)
     pictures = tuple(picture for _, picture in shown)
     words: tuple[Widget, ...] = (

@@ -92,11 +92,17 @@ def test_a_region_of_very_many_queries_is_sampled_and_says_so():
 
 
 def test_a_query_that_is_no_part_of_a_picture_is_not_drawn_as_an_empty_square():
-    layer = AttentionLayer("pooling", given=torch.full((1, 1, 6), 1 / 6), grid=(1, 1))
+    layer = AttentionLayer("pooling", given=torch.full((2, 1, 6), 1 / 6), grid=(1, 1))
     _, store = watching(looked(layer))
     assert store.get("attention.sample_picture") is None
     shown = [part for row in rows(store) for part in row.children if isinstance(part, Picture)]
     assert [part.key for part in shown] == ["attention.map_picture", "attention.board_picture"]
+
+
+def test_a_single_map_needs_no_board():
+    _, store = watching(looked(attending(heads=1), picture=np.zeros((8, 12))))
+    shown = [part for row in rows(store) for part in row.children if isinstance(part, Picture)]
+    assert [part.key for part in shown] == ["attention.sample_picture", "attention.map_picture"]
 
 
 def test_grad_cam_says_what_it_is_and_offers_only_what_there_is_to_choose():
