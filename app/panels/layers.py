@@ -43,9 +43,10 @@ def panel(store: Store) -> Group:
         ),
     ]
     if not has_background:
-        widgets.append(
-            Text(tint="secondary", text="This scene has Gaussians only, no neural background.")
-        )
+        text = "This scene has Gaussians only, no neural background."
+        if store.get("scene.gaussians") == "0":
+            text = "This scene has no Gaussians: a network draws it alone."
+        widgets.append(Text(tint="secondary", text=text))
     if store.get("layers.channel") == Channel.DEPTH.value:
         widgets.append(Readout(label="Scale", key="layers.legend"))
     return Group("Layers", tuple(widgets))

@@ -56,10 +56,27 @@ def training(store: Store) -> Group:
     return Group(shown.title, (*study.look_around(store), *shown.children))
 
 
+def progress(store: Store) -> Group:
+    """Describe the curves of the open study or scene."""
+    return (study.curves if store.get("study.name", "") else curves.panel)(store)
+
+
+def quality(store: Store) -> Group:
+    """Describe the newest numbers of the open study, or a scene's quality."""
+    return (study.measures if store.get("study.name", "") else evaluation.panel)(store)
+
+
 START: tuple[Panel, ...] = (start.panel, gallery.panel, start.recent, start.machine, notices.panel)
 LEFT: tuple[Panel, ...] = (training, cameras.panel)
-RIGHT: tuple[Panel, ...] = (layers.panel, check.panel, scene.panel, pixel.panel, export.panel)
-BOTTOM: tuple[Panel, ...] = (curves.panel, evaluation.panel, notices.panel)
+RIGHT: tuple[Panel, ...] = (
+    pixel.clicked,
+    layers.panel,
+    check.panel,
+    scene.panel,
+    pixel.panel,
+    export.panel,
+)
+BOTTOM: tuple[Panel, ...] = (progress, quality, notices.panel)
 STUDY_LEFT: tuple[Panel, ...] = (study.panel,)
 STUDY_PICTURES: tuple[Panel, ...] = (attention.panel, study.pictures)
 STUDY_RIGHT: tuple[Panel, ...] = (study.about, study.claims)

@@ -112,7 +112,7 @@ def demo(tour: Tour) -> None:
     tour.post(actions.SetBlend(0.5), actions.InspectPixel(VIEW, *PIXEL))
     tour.until(lambda: store.get("pixel.text"), "pixel")
     tour.rest()
-    tour.scroll(tour.window.scene.right, pixel.panel)
+    tour.scroll(tour.window.scene.right, pixel.clicked)
     tour.keep("pixel")
     tour.post(actions.ClosePixel(), actions.ChooseFormat(".html"))
     tour.post(actions.ExportScene(str(store.get("export.path"))))

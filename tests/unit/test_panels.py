@@ -8,7 +8,20 @@ import pytest
 
 from app import actions
 from app.palette import DARK
-from app.panels import attention, cameras, check, export, layers, notices, start, train, words
+from app.panels import (
+    attention,
+    cameras,
+    check,
+    evaluation,
+    export,
+    layers,
+    notices,
+    pixel,
+    start,
+    study,
+    train,
+    words,
+)
 from app.panels import widgets as kinds
 from app.panels.help import SHORTCUTS
 from app.panels.layout import (
@@ -92,6 +105,9 @@ def every_store():
         store = scene_store()
         store.update(attention__can=True, **{f"attention__{key}": v for key, v in watched.items()})
         yield name, store
+    store = scene_store()
+    store.update(pixel__text="Pixel 3, 4: 2 Gaussians give 97 %.", pixel__has_halves=True)
+    yield "clicked", store
 
 
 LOOKED = {
@@ -118,14 +134,45 @@ def widgets(group):
             yield child
 
 
+def test_a_clicked_pixel_stands_above_everything_else_in_its_column():
+    store = scene_store()
+    assert RIGHT[0](store).children == ()
+    store.set("pixel.text", "Pixel 3, 4: 2 Gaussians give 97 %.")
+    shown = [panel for panel in RIGHT if panel(store).children]
+    assert shown[0] is pixel.clicked
+    assert pixel.panel not in shown
+
+
+def test_a_study_keeps_its_own_curves_and_numbers_beside_the_viewport():
+    store = scene_store()
+    store.update(study__name="one", measures__rows=(("Chamfer", "0.1", "0.2"),))
+    assert BOTTOM[0](store) == study.curves(store)
+    assert BOTTOM[1](store) == study.measures(store)
+    store.set("study.name", "")
+    assert BOTTOM[1](store) == evaluation.panel(store)
+
+
+def test_a_scene_of_networks_alone_is_not_called_one_of_gaussians():
+    store = scene_store()
+    store.update(scene__has_background=False, scene__gaussians="0")
+    told = " ".join(part.text for part in widgets(layers.panel(store)) if isinstance(part, Text))
+    assert "Gaussians only" not in told
+    assert "network" in told
+
+
 @pytest.mark.parametrize("panel", EVERY, ids=lambda panel: f"{panel.__module__}.{panel.__name__}")
 @pytest.mark.parametrize(("name", "store"), list(every_store()))
 def test_no_panel_is_ever_a_blank_rectangle(panel, name, store):
     group = panel(store)
     assert isinstance(group, Group)
     assert group.title
-    shown_with = {check.panel: "train.has_capture", attention.panel: "attention.can"}
+    shown_with = {
+        check.panel: "train.has_capture",
+        attention.panel: "attention.can",
+        pixel.clicked: "pixel.text",
+    }
     is_absent = panel in shown_with and not store.get(shown_with[panel])  # drawers leave it out
+    is_absent |= panel is pixel.panel and bool(store.get("pixel.text"))
     assert bool(group.children) != is_absent
     assert is_absent or any(isinstance(widget, Widget) for widget in widgets(group))
 
