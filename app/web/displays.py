@@ -122,7 +122,7 @@ class Plot(Control):
         if self.chart is None:
             self.chart = self._chart(data)
         else:
-            self.chart.data = data
+            self.chart.data, self.chart.scales = data, scales_of(data)
 
     def _chart(self, data: tuple[np.ndarray, ...]) -> Any:
         lines = [
@@ -139,12 +139,20 @@ class Plot(Control):
             self.gui.add_uplot(
                 data,
                 ({"label": "Step"}, *lines),
-                scales={"x": {"time": False}},
+                scales=scales_of(data),
                 legend={"show": len(lines) > 1, "live": False},
                 height=150,
                 order=self.order + 0.01,
             )
         )
+
+
+def scales_of(data: tuple[np.ndarray, ...]) -> dict[str, Any]:
+    """Return the axes of a chart; uPlot finds no range of its own where values are NaN."""
+    values = np.concatenate(data[1:])
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.05 * (high - low) or max(0.05 * abs(high), 1e-3)
+    return {"x": {"time": False}, "y": {"range": (low - margin, high + margin)}}
 
 
 def aligned(curves: Mapping[str, tuple[Any, Any]]) -> tuple[np.ndarray, ...]:

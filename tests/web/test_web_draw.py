@@ -229,6 +229,16 @@ def test_curves_with_different_steps_share_one_axis():
     np.testing.assert_array_equal(sparse, [np.nan, 10, 20, 30])
 
 
+def test_an_axis_spans_what_is_known_where_one_curve_is_shorter():
+    scales = displays.scales_of(
+        displays.aligned({"a": ([0, 1, 2], [0.0, 1.0, 2.0]), "b": ([1, 2], [3.0, 4.0])})
+    )
+    low, high = scales["y"]["range"]
+    assert low < 0
+    assert high > 4
+    assert np.isfinite([low, high]).all()
+
+
 def test_choosing_a_photograph_looks_from_it(serve, monkeypatch):
     pictures = tuple((f"{n}.jpg", np.full((6, 9, 3), 40 * n, np.uint8)) for n in range(3))
     gallery = w.Gallery(key="photos", action=SnapToPhoto(""))
