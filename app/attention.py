@@ -189,7 +189,7 @@ class Attention:
             layer="" if layer is None else layer.name,
             muted=() if not tried["muted"] else (muted or (choices.head,)),
             gate=float(tried["gate"]) if is_gated and tried["gate"] is not None else None,
-            beta=float(tried["beta"]) if is_scaled and tried["beta"] is not None else None,
+            beta=float(tried["beta"]) if is_scaled and tried["beta"] else None,  # 0: the model's
             hidden=(choices.query,) if tried["hidden"] else (),
         )
         return Wish(
@@ -212,7 +212,9 @@ class Attention:
             self.choices = replace(self.choices, query=query, layer=last)
         self.seen = seen
         if not seen.wish.is_shuffled and seen.wish.changes.is_empty:
-            for layer in seen.layers:
+            for layer in (
+                seen.layers if seen.layers[:1] and seen.layers[0].kind != "gradcam" else ()
+            ):
                 steps, values = self._history.setdefault(layer.name, ([], []))
                 if not steps or steps[-1] != seen.step:
                     steps.append(float(seen.step))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from core.radiance.field import Snapshot
     from core.render.backend import Renderer
 
+SPLATS, MESH = ".ply", ".mesh.ply"
 Write = Callable[["Snapshot", Path, Task], str]
 
 
@@ -94,6 +95,19 @@ def _scene_of_checkpoint(run: Run) -> Snapshot:
     study, _step = study_runs.restored(run, capture)
     assert isinstance(study, Renderable)
     return study.snapshot()
+
+
+def suffix_of(store: Store) -> str:
+    """Return the suffix of the chosen format."""
+    return str(store.get("export.format", SPLATS))
+
+
+def first_suffix(store: Store, scene: Snapshot | None) -> str:
+    """Return the format that a scene's exports begin with: a field alone has no Gaussians to give."""
+    before = suffix_of(store)
+    if scene is not None and scene.num_gaussians == 0:
+        return MESH
+    return SPLATS if before == MESH and store.get("scene.gaussians") == "0" else before
 
 
 def free_path(path: Path) -> Path:

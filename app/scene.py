@@ -16,8 +16,10 @@ from app.exporting import (
     Write,
     export_options,
     export_values,
+    first_suffix,
     free_path,
     save_as_chosen,
+    suffix_of,
     target_of,
 )
 from app.jobs import EXPORTING, SAVING, SAVING_RUN, Jobs, Task
@@ -162,7 +164,7 @@ class Scene:
             assert scene is not None
             cameras = _cameras_of(scene)
             place = place_of(scene.bounds, scene.up, cameras)
-        files = self._home / "scenes"
+        files, suffix = self._home / "scenes", first_suffix(self._store, scene)
         self._store.update(
             page="scene",
             title=f"{content.name} - HyRF Studio",
@@ -182,8 +184,8 @@ class Scene:
             cameras__has_pictures=False,
             cameras__gallery=(),
             export__scene_path=str(free_path(files / f"{content.name}.hyrf")),
-            export__path=str(free_path(files / f"{content.name}{self._export_suffix()}")),
-            export__format=self._export_suffix(),
+            export__path=str(free_path(files / f"{content.name}{suffix}")),
+            export__format=suffix,
             **export_values(self._store),
         )
         self._views.enter(place)
@@ -278,7 +280,7 @@ class Scene:
         from core.formats import export_scene
 
         renderer = self.engine.renderer if self.engine is not None else None
-        path = target_of(text or str(self._store.get("export.path", "")), self._export_suffix())
+        path = target_of(text or str(self._store.get("export.path", "")), suffix_of(self._store))
 
         def write(snapshot: Snapshot, path: Path, task: Task) -> str:
             options = export_options(self._store, task.progress)
@@ -289,14 +291,11 @@ class Scene:
     def choose_format(self, suffix: str) -> None:
         """Give the file to export to another suffix."""
         path = Path(str(self._store.get("export.path", "")))
-        stem = path.name.removesuffix(self._export_suffix())
+        stem = path.name.removesuffix(suffix_of(self._store))
         self._store.update(
             export__path=str(free_path(path.with_name(stem + suffix))),
             export__format=suffix,
         )
-
-    def _export_suffix(self) -> str:
-        return str(self._store.get("export.format", ".ply"))
 
     def _write(self, name: str, path: Path, write: Write) -> None:
         if self._jobs.is_running(name):
@@ -312,13 +311,13 @@ class Scene:
             path.parent.mkdir(parents=True, exist_ok=True)
             summary = write(snapshot, path, task)
             task.report(FileWritten(path, f"{path.name}: {summary}"))
-            return path, shares_of_file(path)
+            return path, shares_of_file(path) if path.suffix == ".hyrf" else ()
 
         self._jobs.start(name, work, self._written)
 
     def _written(self, written: tuple[Path, Shares]) -> None:
         path, shares = written
-        if self._content is not None and path.suffix == ".hyrf":
+        if self._content is not None and shares:
             total = sum(amount for _, amount, _ in shares)
             self.recent.measured(self._content.source, num_bytes=round(total))
             self._store.set("recent", self.recent.rows())
@@ -353,7 +352,7 @@ class Scene:
                 raise FormatError("There is no scene to write yet.")
             task.progress(None, "into its run folder")
             save_scene(snapshot, path)
-            return path, shares_of_file(path)
+            return path, shares_of_file(path) if path.suffix == ".hyrf" else ()
 
         self._jobs.start(SAVING_RUN, work, self._written)
 

@@ -68,7 +68,11 @@ class Overlay:
                     self._pill(sentence, 12, 46)
                 if is_hinting:
                     width = self.kit.theme.text_width(HINT, "caption")
-                    self._pill(HINT, (area.width - width) / 2 - 12, area.height - 44)
+                    self._pill(
+                        HINT,
+                        (area.width - width) / 2 - 12,
+                        area.height - (110 if "low" in legend else 44),
+                    )
             if marks is not None and control is not None:
                 self._marks(marks, control.camera(area.width, area.height))
             if axes is not None:
@@ -144,7 +148,10 @@ class Overlay:
     def _legend(self, legend: dict[str, Any], area: Any, *, is_grey: bool) -> None:
         """Draw the scale of a map of numbers: colours, smallest and largest value, unit."""
         theme, px = self.kit.theme, self.kit.theme.px
-        width, height = px(180), px(10)
+        unit = str(legend.get("unit", ""))
+        low, high = f"{legend['low']:.3g}", f"{legend['high']:.3g} {unit}".strip()
+        ends = theme.text_width(low, "caption") + theme.text_width(high, "caption")
+        width, height = max(px(180), ends + px(24)), px(10)
         left, top = px(16), area.height - px(44)
         window = theme.color("window")
         dpg.draw_rectangle(
@@ -161,12 +168,10 @@ class Overlay:
             dpg.draw_rectangle(
                 (left + 2 * at, top), (left + 2 * at + 2, top + height), color=color, fill=color
             )
-        unit = str(legend.get("unit", ""))
-        low, high = f"{legend['low']:.3g} {unit}", f"{legend['high']:.3g} {unit}"
         ink = theme.color("text")
-        self._write((left, top + px(14)), low.strip(), ink, 15)
-        room = theme.text_width(high.strip(), "caption")
-        self._write((left + width - room, top + px(14)), high.strip(), ink, 15)
+        self._write((left, top + px(14)), low, ink, 15)
+        room = theme.text_width(high, "caption")
+        self._write((left + width - room, top + px(14)), high, ink, 15)
 
 
 def _sentence(store: Store, frame: Any, is_flying: bool) -> str:

@@ -173,7 +173,7 @@ def _tries(store: Store) -> tuple[Widget, ...]:
         what = "Inverse temperature" if kind == "hopfield" else "Factor of the products"
         found.append(
             Number(
-                label=f"{what} (empty: the model's)",
+                label=f"{what} (0: the model's)",
                 key="attention.beta",
                 tooltip="Takes the place of the model's own in this layer",
                 low=0.0,
@@ -203,14 +203,15 @@ def _records(store: Store) -> tuple[Widget, ...]:
         found.append(
             _slider(label, "past", len(steps) - 1, "Go back to the board of earlier steps")
         )
+    columns = ("Head", "Entropy", "Effective keys", "Keys to 90 %", "Distance", "Gate")
+    measures: tuple[Widget, ...] = (
+        Plot(label="Mean entropy by layer", key="attention.history", unit="nats"),
+        Table(key="attention.statistics", columns=columns),
+    )
     return (
         *found,
-        Plot(label="Mean entropy by layer", key="attention.history", unit="nats"),
+        *(() if store.get("attention.kind") == "gradcam" else measures),  # of weights alone
         Table(key="attention.outputs", columns=("Output", "Now", "Unchanged")),
-        Table(
-            key="attention.statistics",
-            columns=("Head", "Entropy", "Effective keys", "Keys to 90 %", "Distance", "Gate"),
-        ),
         Path(
             label="Save as .png, .npz or .html",
             key="attention.file",

@@ -27,35 +27,20 @@ def panel(store: Store) -> Group:
             "Save and export",
             (Text(tint="secondary", text="There is a scene to save once its first step is done."),),
         )
-    formats = [entry for entry in FORMATS if entry.is_written and entry.needs != "field"]
-    chosen = next(entry for entry in formats if entry.suffixes[0] == chosen_suffix(store)[0])
+    is_field = (
+        store.get("scene.gaussians") == "0"
+    )  # a network draws it alone: its surface can be written
+    formats = [
+        entry
+        for entry in FORMATS
+        if entry.is_written and (entry.needs == "views" if is_field else entry.needs != "field")
+    ]
+    suffix = chosen_suffix(store)[0]
+    chosen = next((entry for entry in formats if entry.suffixes[0] == suffix), formats[0])
     return Group(
         "Save and export",
         (
-            Choice(
-                label="Quality",
-                key="export.quality",
-                tooltip="How closely the scene file keeps the scene; each step down makes it about a fifth smaller",
-                options=tuple(quality.value for quality in Quality),
-                names=tuple(quality.value.capitalize() for quality in Quality),
-                action=ChooseQuality(),
-            ),
-            Number(
-                label="At most (MB)",
-                key="export.most_mb",
-                tooltip="The scene file is made this small, if need be with fewer Gaussians; 0 for no limit",
-                low=0.0,
-                action=LimitSize(),
-            ),
-            Path(
-                label="Scene file",
-                key="export.scene_path",
-                mode="save_file",
-                suffixes=(".hyrf",),
-                button="Save scene",
-                tooltip="The whole scene, compressed, on the machine that trains (Ctrl+S)",
-                action=SaveScene(),
-            ),
+            *(() if is_field else _saving()),
             Choice(
                 label="Format",
                 key="export.format",
@@ -75,6 +60,36 @@ def panel(store: Store) -> Group:
                 action=ExportScene(),
             ),
             Text(tint="secondary", text=f"Loses {', '.join(chosen.loses)}."),
+        ),
+    )
+
+
+def _saving() -> tuple[Widget, ...]:
+    """Describe how the whole scene is saved."""
+    return (
+        Choice(
+            label="Quality",
+            key="export.quality",
+            tooltip="How closely the scene file keeps the scene; each step down makes it about a fifth smaller",
+            options=tuple(quality.value for quality in Quality),
+            names=tuple(quality.value.capitalize() for quality in Quality),
+            action=ChooseQuality(),
+        ),
+        Number(
+            label="At most (MB)",
+            key="export.most_mb",
+            tooltip="The scene file is made this small, if need be with fewer Gaussians; 0 for no limit",
+            low=0.0,
+            action=LimitSize(),
+        ),
+        Path(
+            label="Scene file",
+            key="export.scene_path",
+            mode="save_file",
+            suffixes=(".hyrf",),
+            button="Save scene",
+            tooltip="The whole scene, compressed, on the machine that trains (Ctrl+S)",
+            action=SaveScene(),
         ),
     )
 

@@ -13,9 +13,13 @@ def panel(store: Store) -> Group:
             "Scene",
             (Text(tint="secondary", text="Numbers appear with the first picture of the scene."),),
         )
-    numbers = (
+    numbers: tuple[Readout, ...] = (
         Readout(label="Gaussians", key="scene.gaussians"),
         Readout(label="In this view", key="scene.visible"),
+    )
+    if store.get("scene.gaussians") == "0":
+        numbers = ()  # a network draws it alone
+    numbers += (
         Readout(label="Model", key="scene.model"),
         Readout(label="Trained for", key="scene.steps"),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from app.exporting import export_options, export_values
+from app.exporting import export_options, export_values, first_suffix
 from app.panels import export
 from app.store import Store
 from core.formats.table import BACKGROUNDS, FORMATS
@@ -37,6 +39,27 @@ def test_every_format_that_is_written_can_be_chosen():
     offered = next(w for w in export.panel(store).children if w.key == "export.format").options
     others = {entry.suffixes[0] for entry in FORMATS if entry.is_written} - set(offered)
     assert others == {".hyrf"}  # which is saved, not exported
+
+
+def test_a_network_alone_is_offered_as_a_surface_and_nothing_else():
+    store = Store()
+    store.update(scene__gaussians="0", export__format=".mesh.ply")
+    shown = {widget.key: widget for widget in export.panel(store).children}
+    assert shown["export.format"].options == (".mesh.ply", ".mesh.glb", ".mesh.obj")
+    assert "export.scene_path" not in shown
+
+
+def test_a_scene_after_a_network_alone_is_exported_as_gaussians_again():
+    store, field, splats = (
+        Store(),
+        SimpleNamespace(num_gaussians=0),
+        SimpleNamespace(num_gaussians=9),
+    )
+    assert first_suffix(store, field) == ".mesh.ply"
+    store.update(scene__gaussians="0", export__format=".mesh.ply")
+    assert first_suffix(store, splats) == ".ply"
+    store.update(scene__gaussians="9", export__format=".mesh.ply")
+    assert first_suffix(store, splats) == ".mesh.ply"  # which somebody has chosen
 
 
 def test_choices_reach_the_export_and_outlive_a_scene():
