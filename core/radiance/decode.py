@@ -28,7 +28,10 @@ _scratch = threading.local()
 
 def is_compiled(fields: HybridFields, means: torch.Tensor) -> bool:
     """Tell whether the compiled function serves these fields: two grids of two features, float32 on the CPU."""
-    config, table = fields.config, fields.radiance_grid.table
+    config = fields.config
+    if config.kind != "hash":
+        return False
+    table = fields.radiance_grid.table
     on_cpu = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in (means, table))
     return on_cpu and not config.is_shared and config.features == 2
 

@@ -1,10 +1,11 @@
-"""The neural half of a hybrid scene: two hash-grid fields and the space they live in.
+"""The neural half of a hybrid scene: two fields, by default on hash grids, and the space they live in.
 
     geometry field   u [V, 3]                     -> scale 3, rotation 4, opacity 1   [V, 8]
     radiance field   u [V, 3], directions [V, 3]  -> colour                           [V, 3]
 
 u is the contracted position in (0, 1)^3. Outputs are offsets before any activation. Positions
 enter detached: they learn from the rasterizer alone. HyRF (Wang et al. 2025), section 3.2.
+Other kinds of fields are in field_kinds.py; they override what is said here of hash grids.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -22,13 +24,24 @@ from core.capture.camera import Camera
 from core.nn.encoding import contract, sh_bands3
 from core.nn.hashgrid import HashGrid, HashGridConfig
 from core.nn.mlp import Mlp
+from core.radiance.parts import Coding, Part
+from core.radiance.seen import ColorNetwork
+from core.radiance.splats import Splats
 
 DIRECTION_WIDTH = 9  # spherical harmonics of bands 0 to 2
+
+
+Kind = Literal["hash", "neurbf", "cam", "gaussian_rbfnet"]
 
 
 class FieldsConfig(Config):
     """Sizes of the two fields; the geometry table has half the entries of the radiance table."""
 
+    kind: Kind = Field(
+        "hash",
+        title="Kind of fields",
+        description="Hash grids as in HyRF, or NeuRBF, CAM or Gaussian RBFNet with about as many numbers.",
+    )
     levels: int = Field(
         16, ge=1, le=24, title="Levels", description="Resolutions of each hash grid."
     )
@@ -124,12 +137,25 @@ def space_of(
     return Space(low, high, middle, sphere_scale * radius)
 
 
+class Coloring(Protocol):
+    """What the fields say of the colours of all Gaussians, kept until somebody looks."""
+
+    def colors(self, splats: Splats, center: np.ndarray) -> torch.Tensor:
+        """Return the colours [V, 3] of Gaussians `splats.ids` seen from `center` [3]."""
+        ...
+
+
 class HybridFields(torch.nn.Module):
     """Both fields with their networks; the same instance serves Gaussians and background."""
 
     def __init__(self, config: FieldsConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
+        self.build(generator)
+
+    def build(self, generator: torch.Generator | None) -> None:
+        """Make the grids and the networks that read them."""
+        config = self.config
         hidden = (config.hidden,) * config.layers
         if config.is_shared:
             # 1.5 times the levels at the radiance table's size: as many entries as both grids together
@@ -160,11 +186,21 @@ class HybridFields(torch.nn.Module):
         radiance = self.radiance_network(radiance_features, sh_bands3(directions))
         return self.geometry_network(geometry_features), radiance
 
-    @staticmethod
-    def from_weights(config: FieldsConfig, weights: Mapping[str, torch.Tensor]) -> HybridFields:
+    def begin(self, u: torch.Tensor, generator: torch.Generator) -> None:
+        """Get ready to learn a scene whose first Gaussians are at u [P, 3]; hash grids are ready anyway."""
+
+    def coloring(self, u: torch.Tensor, logits: torch.Tensor | None) -> Coloring:
+        """Return what can be known of the colours of Gaussians at u [N, 3] before they are looked at."""
+        partial = self.radiance_network.partial(self.radiance_grid(u))
+        return ColorNetwork(self.radiance_network, partial, logits)
+
+    @classmethod
+    def from_weights(
+        cls, config: FieldsConfig, weights: Mapping[str, torch.Tensor]
+    ) -> HybridFields:
         """Return fields that hold these tensors themselves, frozen."""
         with torch.device("meta"):  # shapes only: nothing is drawn at random and thrown away
-            fields = HybridFields(config)
+            fields = cls(config)
         fields.load_state_dict(weights, assign=True)
         return fields.requires_grad_(False)
 
@@ -177,3 +213,27 @@ class HybridFields(torch.nn.Module):
     def network_parameters(self) -> list[torch.nn.Parameter]:
         """Return the weights of both networks."""
         return [*self.geometry_network.parameters(), *self.radiance_network.parameters()]
+
+    def rate_shares(self) -> list[float]:
+        """Return for each of `network_parameters` the share of the fields' rate it learns at."""
+        return [1.0] * len(self.network_parameters())
+
+    def parts(self) -> dict[str, Part]:
+        """Take the fields apart for a file."""
+        parts = {}
+        for name, grid in self.grids().items():
+            table = grid.table.detach().cpu().numpy()
+            parts[name] = Part(table, name.replace("_", " "), Coding.TABLE8)
+        for name in ("geometry_network", "radiance_network"):
+            for key, value in getattr(self, name).state_dict().items():
+                parts[f"{name}.{key}"] = Part(value.cpu().numpy(), "networks", Coding.FLOAT16)
+        return parts
+
+    @classmethod
+    def from_arrays(cls, config: FieldsConfig, arrays: Mapping[str, torch.Tensor]) -> HybridFields:
+        """Return the fields that a file holds, frozen."""
+        weights = {name: values for name, values in arrays.items() if "_network." in name}
+        tables = {name: values for name, values in arrays.items() if name.endswith("_grid")}
+        for name in ("geometry_grid", "radiance_grid"):
+            weights[f"{name}.table"] = tables.get(name, tables["radiance_grid"])  # one when shared
+        return cls.from_weights(config, weights)

@@ -22,11 +22,12 @@ from core.capture.camera import Camera
 from core.radiance.backdrop import enlarged, seen_through
 from core.radiance.decode import decoded, is_compiled
 from core.radiance.field import Sphere
-from core.radiance.fields import FieldsConfig, HybridFields, Space
+from core.radiance.field_kinds import class_of
+from core.radiance.fields import Coloring, FieldsConfig, HybridFields, Space
 from core.radiance.merge import ScaleMerge, merged_opacities, merged_quats, merged_scales
 from core.radiance.model import Surroundings
 from core.radiance.parts import Coding, Part, SceneParts
-from core.radiance.seen import ColorNetwork, Shapes
+from core.radiance.seen import Shapes
 from core.radiance.splats import Splats, unit_directions
 
 EXPLICIT = ("means", "color_logits", "scale_logits", "opacity_logits")
@@ -123,9 +124,9 @@ class Decoder:
             return None
         stride = self.config.background_stride
         coarse = camera.resized(-(-camera.width // stride), -(-camera.height // stride))
-        table = self.fields.radiance_grid.table
+        weight = next(self.fields.parameters())
         rays = torch.as_tensor(
-            coarse.directions().reshape(-1, 3), dtype=table.dtype, device=table.device
+            coarse.directions().reshape(-1, 3), dtype=weight.dtype, device=weight.device
         )
         if alpha is None:
             colors = self.sphere_colors(camera.center, rays)
@@ -162,7 +163,7 @@ class HybridScene:
         self.to_original = surroundings.to_original
         self.is_antialiased = surroundings.is_antialiased
         self._shapes: Shapes | None = None
-        self._colors: ColorNetwork | None = None
+        self._colors: Coloring | None = None
 
     @torch.no_grad()
     def shapes(self) -> Shapes:
@@ -214,12 +215,9 @@ class HybridScene:
             )
             return replace(splats, colors=torch.sigmoid(own))
         if self._colors is None:
-            fields = self.decoder.fields
-            features = fields.radiance_grid(self.decoder.space.contract(self.explicit["means"]))
-            partial = fields.radiance_network.partial(features)
-            self._colors = ColorNetwork(
-                fields.radiance_network, partial, logits if config.has_explicit_color else None
-            )
+            u = self.decoder.space.contract(self.explicit["means"])
+            own_logits = logits if config.has_explicit_color else None
+            self._colors = self.decoder.fields.coloring(u, own_logits)
         return replace(splats, colors=self._colors.colors(splats, center))
 
     def parts(self) -> SceneParts:
@@ -232,13 +230,7 @@ class HybridScene:
             values = self.explicit[name].reshape(self.num_gaussians, -1).cpu().numpy()
             parts[name] = Part(values, "explicit", coding, per_gaussian=True)
         if decoder.config.has_fields:
-            for name, grid in decoder.fields.grids().items():
-                table = grid.table.detach().cpu().numpy()
-                parts[name] = Part(table, name.replace("_", " "), Coding.TABLE8)
-            for name in ("geometry_network", "radiance_network"):
-                weights = getattr(decoder.fields, name).state_dict()
-                for key, value in weights.items():
-                    parts[f"{name}.{key}"] = Part(value.cpu().numpy(), "networks", Coding.FLOAT16)
+            parts |= decoder.fields.parts()
         space = decoder.space
         settings = {
             "config": decoder.config.model_dump(mode="json"),
@@ -292,8 +284,4 @@ def _fields_of(config: HybridConfig, arrays: dict[str, torch.Tensor]) -> HybridF
     """Return the fields a file holds, or untrained ones for a scene without."""
     if not config.has_fields:
         return HybridFields(config.fields).requires_grad_(False)
-    weights = {name: values for name, values in arrays.items() if "_network." in name}
-    tables = {name: values for name, values in arrays.items() if name.endswith("_grid")}
-    for name in ("geometry_grid", "radiance_grid"):
-        weights[f"{name}.table"] = tables.get(name, tables["radiance_grid"])  # one when shared
-    return HybridFields.from_weights(config.fields, weights)
+    return class_of(config.fields).from_arrays(config.fields, arrays)

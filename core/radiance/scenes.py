@@ -44,6 +44,8 @@ def _expect_tables(scene: SceneParts) -> None:
     """Refuse settings that ask for larger tables than the file holds, before any is allocated."""
     config = scene.settings["config"]
     fields = config["fields"]
+    if config.get("has_fields", True) and fields.get("kind", "hash") != "hash":
+        return  # only shapes are made before the file's own arrays take their places
     held = scene.parts["radiance_grid"].values.size if config.get("has_fields", True) else 0
     rows = 2 ** min(int(fields["log2_table"]), 40)
     asked = int(fields["levels"]) * int(fields["features"]) * rows

@@ -13,7 +13,8 @@ from pydantic import Field
 from core.base.config import live
 from core.capture.camera import Camera
 from core.nn.adam import RowAdam
-from core.radiance.fields import Box, HybridFields, Space, space_of
+from core.radiance.field_kinds import class_of
+from core.radiance.fields import Box, Space, space_of
 from core.radiance.hybrid import Decoder, HybridConfig, HybridScene
 from core.radiance.init import ball_sizes, color_logits, logit, neighbour_distance
 from core.radiance.merge import (
@@ -148,6 +149,7 @@ class HyrfModel:
         # torch.optim would import torch's compiler, whose LLVM and that of a window's OpenGL driver clash
         weights = {str(index): p for index, p in enumerate(decoder.fields.network_parameters())}
         self.networks = RowAdam(weights, dict.fromkeys(weights, config.fields_rate))
+        self.shares = dict(zip(weights, decoder.fields.rate_shares(), strict=True))
         self.grids = decoder.fields.grids()
         tables = {name: grid.table for name, grid in self.grids.items()}
         self.tables = RowAdam(tables, dict.fromkeys(tables, config.fields_rate))
@@ -209,7 +211,7 @@ class HyrfModel:
             return
         rate = decayed(self.config.fields_rate, self.config.fields_rate_end, progress)
         weights = self.networks.params
-        self.networks.rates = dict.fromkeys(weights, rate)
+        self.networks.rates = {name: share * rate for name, share in self.shares.items()}
         self.networks.step(
             {n: weight.grad for n, weight in weights.items() if weight.grad is not None}
         )
@@ -226,7 +228,7 @@ class HyrfModel:
         """Return a detached copy."""
         weights = self.decoder.fields.state_dict()
         copies = {name: values.detach().clone() for name, values in weights.items()}
-        fields = HybridFields.from_weights(self.decoder.config.fields, copies)
+        fields = self.decoder.fields.from_weights(self.decoder.config.fields, copies)
         decoder = replace(self.decoder, fields=fields)
         explicit = {name: values.detach().clone() for name, values in self.explicit.items()}
         return HybridScene(explicit, decoder, self.around, step)
@@ -315,11 +317,12 @@ class Hyrf(PhotoStudy):
         cameras = [photo.camera for photo in self.capture.train]
         space: Space = space_of(cameras, config.box, points)
         generator = torch.Generator().manual_seed(self.setup.seed)
-        fields = HybridFields(self.hybrid.fields, generator).to(device)
+        fields = class_of(self.hybrid.fields)(self.hybrid.fields, generator).to(device)
         explicit = {
             name: torch.as_tensor(value, dtype=torch.float32, device=device).contiguous()
             for name, value in values.items()
         }
+        fields.begin(space.contract(explicit["means"]), generator)
         return HyrfModel(config, explicit, Decoder(self.hybrid, fields, space), self.surroundings())
 
     def configure(self, config: Config) -> None:

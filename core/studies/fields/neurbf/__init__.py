@@ -11,7 +11,7 @@ Scaled down: photographs of 256 pixels, 16 channels, a decoder 32 wide, hundreds
 samples. Number of kernels, as published, such that all numbers together are as many as those of
 the hash grid that is compared with. In scenes a hash grid stands for the low-rank factors of the
 release and harmonics for its spherical-Gaussian colours. Blocks: core/nn/radial.py; the kernels'
-places: placing.py; signals: core/studies/signals.py, ray_signal.py.
+places: core/nn/kernel_places.py; signals: core/studies/signals.py, ray_signal.py.
 """
 
 from core.studies.fields.neurbf.study import NeuRbfStudy

@@ -12,10 +12,11 @@ from torch import nn
 
 from core.base.config import live
 from core.base.verdicts import AllOf, Better
+from core.nn import kernel_places as placing
 from core.nn.module_adam import ModuleAdam
 from core.nn.seeded import seeded
 from core.studies.field_fit import FieldFit, cosine, start_density
-from core.studies.fields.neurbf import placing, shown
+from core.studies.fields.neurbf import shown
 from core.studies.fields.neurbf.network import KINDS, GridOnly, HashNetwork, NeuRbf, Sizes, numbers
 from core.studies.ray_signal import CELLS
 from core.studies.signals import SignalConfig, everywhere
