@@ -58,8 +58,10 @@ def test_every_kind_has_about_as_many_numbers_as_the_hash_grids(kind, log2_table
 def test_at_the_start_the_fields_change_next_to_nothing(kind):
     fields, u = fields_of(kind)
     geometry, radiance = fields.both(u, directions_of(len(u)))
-    assert geometry.shape == (len(u), 8) and radiance.shape == (len(u), 3)
-    assert geometry.abs().max() < 0.02 and radiance.abs().max() < 0.02
+    assert geometry.shape == (len(u), 8)
+    assert radiance.shape == (len(u), 3)
+    assert geometry.abs().max() < 0.02
+    assert radiance.abs().max() < 0.02
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,7 +106,8 @@ def test_planes_of_a_network_learn_ten_times_as_fast_as_its_weights():
 def test_untouched_planes_change_nothing_and_a_place_reads_the_product_of_three():
     planes, u = PlaneModulation(2, 5), torch.rand(6, 3)
     gamma, beta = planes(u)
-    assert torch.equal(gamma, torch.ones(6, 2)) and torch.equal(beta, torch.zeros(6, 2))
+    assert torch.equal(gamma, torch.ones(6, 2))
+    assert torch.equal(beta, torch.zeros(6, 2))
     with torch.no_grad():
         for plane, factor in enumerate((2.0, 3.0, 5.0)):
             planes.gamma[plane] = factor
@@ -121,7 +124,8 @@ def test_kernels_stand_where_the_first_gaussians_are(count):
     centers = fields.radial.centers
     assert torch.isfinite(fields.radial.shapes).all()
     margin = 1e-6  # rounding
-    assert (centers >= u.amin(dim=0) - margin).all() and (centers <= u.amax(dim=0) + margin).all()
+    assert (centers >= u.amin(dim=0) - margin).all()
+    assert (centers <= u.amax(dim=0) + margin).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,8 +175,10 @@ def test_a_file_whose_fields_do_not_fit_is_an_error_of_one_sentence(tiny_capture
 
 def test_the_setting_is_a_choice_that_explains_itself():
     knob = next(one for one in knobs(STUDY.Config()) if one.key == KEY)
-    assert knob.kind == "choice" and knob.choices == ("hash", *KINDS)
-    assert knob.label == "Kind of fields" and "NeuRBF" in knob.help
+    assert knob.kind == "choice"
+    assert knob.choices == ("hash", *KINDS)
+    assert knob.label == "Kind of fields"
+    assert "NeuRBF" in knob.help
 
 
 def test_no_kind_loads_a_compiler():
