@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from core.base.config import resolve
+from core.nn import kernel_places as placing
 from core.nn.hash_levels import HashLevels
 from core.nn.radial import RadialFeatures
 from core.nn.seeded import seeded
-from core.nn import kernel_places as placing
 from core.studies.fields.neurbf.network import HashNetwork, numbers
 from core.studies.fields.neurbf.study import NeuRbfConfig, NeuRbfStudy
 from core.study import Setup
