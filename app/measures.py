@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from app.panels.words import metric_name, three_digits
+from app.panels.words import named, three_digits
 from app.store import Store
 
 MOST_POINTS = 600  # of a curve: the longer the training, the more steps one point averages
@@ -46,8 +46,8 @@ class Measures:
             self._newest.setdefault(name, ["", ""])[column] = three_digits(float(value))
             shown = {kind: curve.points() for kind, curve in curves.items() if len(curve)}
             self._store.set(f"measures.curve.{name}", shown)
-        found = tuple((metric_name(name), f"measures.curve.{name}") for name in self._curves)
-        rows = tuple((metric_name(name), *cells) for name, cells in self._newest.items())
+        found = tuple((named(name), f"measures.curve.{name}") for name in self._curves)
+        rows = tuple((named(name), *cells) for name, cells in self._newest.items())
         self._store.update(measures__curves=found[:MOST_CURVES], measures__rows=rows)
 
 

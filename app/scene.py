@@ -302,7 +302,7 @@ class Scene:
             raise FormatError(f"{name} is under way already. Wait for it to end.")
         take = self._snapshot_soon()
 
-        def work(task: Task) -> tuple[Path, Shares]:
+        def work(task: Task) -> Shares:
             use_one_core()
             task.progress(None, path.name)
             snapshot = take()
@@ -311,12 +311,11 @@ class Scene:
             path.parent.mkdir(parents=True, exist_ok=True)
             summary = write(snapshot, path, task)
             task.report(FileWritten(path, f"{path.name}: {summary}"))
-            return path, shares_of_file(path) if path.suffix == ".hyrf" else ()
+            return shares_of_file(path) if path.suffix == ".hyrf" else ()
 
         self._jobs.start(name, work, self._written)
 
-    def _written(self, written: tuple[Path, Shares]) -> None:
-        path, shares = written
+    def _written(self, shares: Shares) -> None:
         if self._content is not None and shares:
             total = sum(amount for _, amount, _ in shares)
             self.recent.measured(self._content.source, num_bytes=round(total))
@@ -345,14 +344,14 @@ class Scene:
             return
         path = run.scene_path
 
-        def work(task: Task) -> tuple[Path, Shares]:
+        def work(task: Task) -> Shares:
             use_one_core()
             snapshot = snapshots.peek()
             if snapshot is None:
                 raise FormatError("There is no scene to write yet.")
             task.progress(None, "into its run folder")
             save_scene(snapshot, path)
-            return path, shares_of_file(path) if path.suffix == ".hyrf" else ()
+            return shares_of_file(path) if path.suffix == ".hyrf" else ()
 
         self._jobs.start(SAVING_RUN, work, self._written)
 

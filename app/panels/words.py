@@ -7,7 +7,15 @@ import re
 from collections.abc import Mapping
 
 STUDY_NAMES = {"hyrf": "HyRF (hybrid)", "splats_3dgs": "3D Gaussian splatting"}
-ABBREVIATIONS = ("auc", "psnr", "ssim", "macs", "mse", "iou")
+SPELLED = {
+    **{name: name.upper() for name in ("auc", "cam", "care", "cnn", "iou", "macs", "mlp", "mse")},
+    **{name: name.upper() for name in ("psnr", "rbf", "sdf", "ssim")},
+    "convit": "ConViT",
+    "hyrf": "HyRF",
+    "nerf": "NeRF",
+    "neurbf": "NeuRBF",
+    "rbfnet": "RBFNet",
+}
 PRESET_NAMES = {
     "quick": "Quick (seconds)",
     "full": "Full (minutes)",
@@ -26,18 +34,14 @@ def preset_name(name: str) -> str:
     return PRESET_NAMES.get(name, named(name))
 
 
-def metric_name(name: str) -> str:
-    """Return what a number is called: abbreviations in capitals, other identifiers as words."""
-    return name.upper() if name in ABBREVIATIONS else named(name)
-
-
 def named(identifier: str) -> str:
-    """Turn an identifier, snake_case or CamelCase, into words in sentence case."""
+    """Turn an identifier, snake_case or CamelCase, into words in sentence case, names spelled as in papers."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", identifier)
     if words != identifier:
         words = words.lower()
     words = words.replace("_", " ").replace("-", " ").strip()
-    return words[:1].upper() + words[1:]
+    spelled = " ".join(SPELLED.get(word, word) for word in words.split())
+    return spelled[:1].upper() + spelled[1:]
 
 
 def three_digits(value: float) -> str:

@@ -46,6 +46,7 @@ from app.panels.widgets import (
     Toggle,
     Widget,
 )
+from app.panels.words import named
 from app.store import Store
 from core.base.config import Config, Field, Knob, knobs, live
 
@@ -373,3 +374,10 @@ def test_describing_the_window_loads_no_engine():
 )
 def test_numbers_read_like_a_person_would_write_them(write, value, text):
     assert write(value) == text
+
+
+def test_names_and_abbreviations_are_spelled_as_papers_do():
+    assert named("convit_longer") == "ConViT longer"
+    assert named("gaussian_rbfnet") == "Gaussian RBFNet"
+    assert named("psnr") == "PSNR"
+    assert named("nearest_photograph") == "Nearest photograph"
