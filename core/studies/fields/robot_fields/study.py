@@ -74,6 +74,9 @@ class RobotFields(Study):
             rule=AllOf(POSE_RULES),
             metrics=("success", "degrees", "share"),
             source="section on pose estimation; iNeRF, section 4",
+            if_lost="Searches of 150 steps of 96 pixels, where the methods surveyed take 300 of 512 and more, "
+            "in fields of 800 steps: from 15 degrees they end within a degree on average, but seldom within a "
+            "hundredth of the scene as well.",
         ),
         Claim(
             "geometry",
@@ -90,6 +93,8 @@ class RobotFields(Study):
             metrics=("chamfer", "f_score", "watertight"),
             budget=Budget(30, "seconds"),
             source="qualitative ranking of the survey's four frameworks",
+            if_lost="In half a minute of one core the distance learned from pictures is still wrapped in a soft "
+            "shell: how sharp it is has to be learned as well, while a density may be cut anywhere.",
         ),
         Claim(
             "planning",
