@@ -120,6 +120,8 @@ class RobotFields(Study):
             ),
             metrics=("slope_error", "parts", "chamfer"),
             source="Gropp et al. 2020, section 3",
+            if_lost="Samples with known distances fill the box, so that even without the term no loose part "
+            "appears that it could remove; Gropp et al. learn from points of the surface alone.",
         ),
     )
     config: RobotConfig
