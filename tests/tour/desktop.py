@@ -17,7 +17,7 @@ from app import actions
 from app.desktop.kit import VIEW
 from app.desktop.pages import Column
 from app.desktop.window import Window
-from app.panels import export, gallery, layout, pixel
+from app.panels import export, layout, pixel
 from app.session import Session
 from app.training import TrainingPlan
 from core.engine.cores import quiet_libraries
@@ -152,11 +152,13 @@ def trained(tour: Tour, story: stories.Story) -> None:
 
 
 def start(tour: Tour) -> None:
-    """The start page, and the gallery below."""
+    """The start page, and the end of its gallery."""
     tour.until(lambda: tour.store.get("gallery.families"), "gallery")
     tour.rest()
     tour.keep("start")
-    tour.scroll(tour.window.start.left, gallery.panel)
+    box = tour.window.start.right.box
+    dpg.set_y_scroll(box, dpg.get_y_scroll_max(box))
+    tour.rest()
     tour.keep("gallery")
 
 
